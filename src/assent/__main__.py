@@ -1,0 +1,5 @@
+"""`python -m assent`."""
+
+from assent.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Makers of preference data: each takes comparisons or prompts and returns comparisons."""

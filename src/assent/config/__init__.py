@@ -1,0 +1,1 @@
+"""Run files: models, dotted overrides, nearest-key errors, schema."""

@@ -1,0 +1,1 @@
+"""Measures: win rates, ranking accuracy, benchmarks, diversity, calibration, agreement."""

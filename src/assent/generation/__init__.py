@@ -1,0 +1,1 @@
+"""Sampling from local models or endpoints, and alignment at inference time."""

@@ -1,0 +1,1 @@
+"""Judges, rubrics as data files, and what judging costs."""

@@ -1,0 +1,218 @@
+"""What an objective is given: the likelihoods of some comparisons and what the judge said of them.
+
+Letters: B comparisons, K candidates (ragged, padded to the widest), M terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assent.encoding import EncodedComparison
+from assent.errors import InputError
+from assent.likelihood import Likelihoods
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective needs; matched against the data before anything is loaded.
+
+    Args:
+        reference: log-probabilities under a frozen reference.
+        pairs: exactly two judged, differing candidates.
+        labels: a label on a candidate (unpaired data).
+        lists: two or more judged candidates; longer lists are used whole.
+        demonstrations: only a best (or single) answer.
+        ties: pairs of equal score, or confidence 0.5, carry signal and are kept.
+        dimensions: scores by dimension.
+        joint_prompts: the prompts' own log-probabilities (segment 1).
+        helpers: roles of the helper candidates it reads.
+        statistics: per-token statistics the head computes.
+        live_reference: the reference's numbers depend on the current weights or need its full distribution.
+        batch: the loss couples comparisons, or the objective has state: called once per optimizer step.
+    """
+
+    reference: bool = False
+    pairs: bool = False
+    labels: bool = False
+    lists: bool = False
+    demonstrations: bool = False
+    ties: bool = False
+    dimensions: bool = False
+    joint_prompts: bool = False
+    helpers: tuple[str, ...] = ()
+    statistics: tuple[str, ...] = ()
+    live_reference: bool = False
+    batch: bool = False
+
+    def __or__(self, other: Needs) -> Needs:
+        """What two objectives need together."""
+        together: dict[str, Any] = {}
+        for name, mine in vars(self).items():
+            theirs = getattr(other, name)
+            together[name] = tuple(dict.fromkeys((*mine, *theirs))) if isinstance(mine, tuple) else mine or theirs
+        return Needs(**together)
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Likelihoods and verdicts of B comparisons, candidates in column order (best first, helpers last).
+
+    Args:
+        policy: likelihoods under the policy.
+        reference: the same under the reference, or None.
+        scores: [B, K], NaN where not judged.
+        labels: [B, K], 1, 0 or -1 (unknown).
+        roles: B times K names of helpers; None for answers and for missing candidates.
+        mask: [B, K] which candidates exist.
+        confidence: [B] P(column 0 beats column 1), NaN where not given; None if nowhere given.
+        weight: [B].
+        dimensions: scores by dimension, [B, K] each.
+        annotator: who judged, B names, or None.
+        group: which population each comes from, B names, or None.
+        generator: randomness for objectives that draw.
+        extra: further fields of the records, by name; B values each.
+    """
+
+    policy: Likelihoods
+    reference: Likelihoods | None
+    scores: Tensor
+    labels: Tensor
+    roles: tuple[tuple[str | None, ...], ...]
+    mask: Tensor
+    confidence: Tensor | None
+    weight: Tensor
+    dimensions: Mapping[str, Tensor] = field(default_factory=dict)
+    annotator: tuple[str | None, ...] | None = None
+    group: tuple[str | None, ...] | None = None
+    generator: torch.Generator | None = None
+    extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> Tensor:
+        """[B, K] which candidates are answers with a score."""
+        return self.mask & ~self.scores.isnan()
+
+    @property
+    def answers(self) -> Tensor:
+        """[B, K] which candidates are answers, judged or not."""
+        return self.mask & ~self.is_role(*{role for row in self.roles for role in row if role is not None})
+
+    @property
+    def log_ratio(self) -> Tensor:
+        """[B, K] log policy minus log reference of each completion, in nats; log policy without a reference."""
+        return self.policy.sum if self.reference is None else self.policy.sum - self.reference.sum
+
+    @property
+    def mean_log_ratio(self) -> Tensor:
+        """[B, K] the same per scored position."""
+        return self.policy.mean if self.reference is None else self.policy.mean - self.reference.mean
+
+    def margin(self, values: Tensor | None = None) -> Tensor:
+        """[B] log-ratio (or the given [B, K] values) of the chosen minus the rejected candidate, in nats."""
+        self.require_pairs()
+        values = self.log_ratio if values is None else values
+        return values[:, 0] - values[:, 1]
+
+    def require_pairs(self) -> None:
+        """Raises unless exactly two candidates of every comparison are judged and differ."""
+        counts = self.judged.sum(dim=1)
+        wrong = (counts != 2).nonzero().flatten()
+        if len(wrong):
+            index = int(wrong[0])
+            raise InputError(
+                "an objective over pairs got a comparison that is not a pair",
+                where=self._name(index),
+                found=f"{int(counts[index])} judged candidates",
+                expected="2",
+                remedy="Derive pairs with `data.pairs: best_worst | all | adjacent`",
+            )
+        tied = (self.scores[:, 0] == self.scores[:, 1]).nonzero().flatten()
+        if len(tied):
+            raise InputError(
+                "an objective over pairs got a tied pair",
+                where=self._name(int(tied[0])),
+                found=f"both scores {float(self.scores[int(tied[0]), 0])}",
+                remedy="Leave ties out, or use an objective that takes them (see `assent methods`)",
+            )
+
+    def swapped(self) -> Judged:
+        """The same with columns 0 and 1 exchanged: what the loss would be had the judge decided the other way."""
+        order = torch.arange(self.mask.shape[1], device=self.mask.device).expand_as(self.mask).clone()
+        order[:, 0], order[:, 1] = 1, 0
+        return replace(
+            self,
+            policy=self.policy.columns(order),
+            reference=None if self.reference is None else self.reference.columns(order),
+            confidence=None if self.confidence is None else 1 - self.confidence,
+        )
+
+    def is_role(self, *names: str) -> Tensor:
+        """[B, K] which candidates are helpers of the given roles."""
+        rows = [[role in names for role in row] for row in self.roles]
+        return torch.tensor(rows, dtype=torch.bool, device=self.mask.device).view(self.mask.shape)
+
+    def helper(self, name: str, values: Tensor) -> Tensor:
+        """[B] the value ([B, K]) of each comparison's one helper of that role."""
+        chosen = self.is_role(name) & self.mask
+        counts = chosen.sum(dim=1)
+        wrong = (counts != 1).nonzero().flatten()
+        if len(wrong):
+            index = int(wrong[0])
+            raise InputError(
+                f"needs exactly one helper candidate of role `{name}`",
+                where=self._name(index),
+                found=str(int(counts[index])),
+                remedy=f"Add a candidate with role `{name}` to every comparison (see `assent build`)",
+            )
+        return torch.where(chosen, values, torch.zeros_like(values)).sum(dim=1)
+
+    def _name(self, index: int) -> str:
+        return f"comparison {self.ids[index]}" if self.ids else f"comparison {index} of the batch"
+
+    @classmethod
+    def of(
+        cls,
+        comparisons: Sequence[EncodedComparison],
+        policy: Likelihoods,
+        reference: Likelihoods | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Judged:
+        """The verdicts of encoded comparisons beside their likelihoods."""
+        width, device = policy.shape[1], policy.tokens.device
+
+        def table(rows: Sequence[Sequence[float]], missing: float) -> Tensor:
+            padded = [[*row, *[missing] * (width - len(row))] for row in rows]
+            return torch.tensor(padded, dtype=torch.float32, device=device).view(len(padded), width)
+
+        names = sorted({name for comparison in comparisons for name in comparison.dimensions})
+        nan = math.nan
+        confidences = [nan if c.confidence is None else c.confidence for c in comparisons]
+        given = not all(math.isnan(value) for value in confidences)
+        fields = sorted({name for comparison in comparisons for name in comparison.extra})
+        annotators, groups = tuple(c.annotator for c in comparisons), tuple(c.group for c in comparisons)
+        return cls(
+            policy=policy,
+            reference=reference,
+            scores=table([c.scores for c in comparisons], nan),
+            labels=table([c.labels for c in comparisons], -1).long(),
+            roles=tuple((*c.roles, *[None] * (width - len(c.roles))) for c in comparisons),
+            mask=policy.mask,
+            confidence=torch.tensor(confidences, device=device) if given else None,
+            weight=torch.tensor([c.weight for c in comparisons], dtype=torch.float32, device=device),
+            dimensions={
+                name: table([c.dimensions.get(name, (nan,) * len(c.candidates)) for c in comparisons], nan)
+                for name in names
+            },
+            annotator=annotators if any(name is not None for name in annotators) else None,
+            group=groups if any(name is not None for name in groups) else None,
+            generator=generator,
+            extra={name: [c.extra.get(name) for c in comparisons] for name in fields},
+            ids=tuple(c.id for c in comparisons),
+        )

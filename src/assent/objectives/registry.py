@@ -1,0 +1,140 @@
+"""From the `objective:` of a run file to an object: by slug, alias, dotted path, weighted sum or nesting."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, get_type_hints, runtime_checkable
+
+from torch import Tensor
+
+from assent.errors import InputError
+from assent.objectives.judged import Judged, Needs
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A pure function from the likelihoods of comparisons to their losses.
+
+    It returns [B]; or [B, M] with an attribute `terms` naming the M columns; or a scalar where the loss exists
+    only over the whole step.
+    """
+
+    @property
+    def needs(self) -> Needs:
+        """What it needs of the data and of the engine."""
+
+    def __call__(self, batch: Judged) -> Tensor:
+        """The loss: [B], [B, M] or a scalar."""
+
+
+Spec = str | Mapping[str, Any] | Sequence[Any]
+
+ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "sigmoid": ("dpo", {}),
+    "cdpo": ("dpo", {"label_smoothing": 0.1}),
+    "f_dpo": ("dpo", {"divergence": "js"}),
+}
+"""Names of the literature and of other tools, as (slug, options)."""
+
+AMBIGUOUS: dict[str, tuple[str, ...]] = {}
+"""Names that mean several methods; refused with the choices."""
+
+
+def objective_classes() -> dict[str, type[Any]]:
+    """Every built-in objective by slug; the slug is the file's name."""
+    room = importlib.import_module("assent.objectives")
+    classes = [getattr(room, name) for name in room.METHODS]
+    return {cls.__module__.rsplit(".", 1)[1]: cls for cls in classes}
+
+
+def build_objective(spec: Spec) -> Objective:
+    """The objective of a specification; raises an InputError that names the nearest known name or option."""
+    if isinstance(spec, str):
+        return _build_one(spec, {})
+    if isinstance(spec, Mapping):
+        if len(spec) != 1:
+            raise InputError(
+                "an objective is one name with its options",
+                field="objective",
+                found=", ".join(map(str, spec)) or "nothing",
+                remedy="Write a sum as a list: [{dpo: {...}}, {sft: {weight: 0.2}}]",
+            )
+        ((name, options),) = spec.items()
+        return _build_one(str(name), options or {})
+    if isinstance(spec, Sequence) and spec:
+        return _build_sum(spec)
+    raise InputError(
+        "no objective", field="objective", found=repr(spec), expected="a name, {name: options} or a list"
+    )
+
+
+def _build_sum(specs: Sequence[Any]) -> Objective:
+    from assent.objectives.weighted_sum import WeightedSum
+
+    objectives, weights = [], []
+    for spec in specs:
+        weight: Any = 1.0
+        if isinstance(spec, Mapping) and len(spec) == 1:
+            ((name, options),) = spec.items()
+            if isinstance(options, Mapping) and "weight" in options:
+                weight = options["weight"]
+                spec = {name: {key: value for key, value in options.items() if key != "weight"}}
+        objectives.append(build_objective(spec))
+        weights.append(weight)
+    return WeightedSum(tuple(objectives), tuple(weights))
+
+
+def _build_one(name: str, options: Any) -> Objective:
+    if not isinstance(options, Mapping):
+        raise InputError("options are a mapping", field=f"objective.{name}", found=repr(options))
+    cls, preset = _find(name)
+    parameters = inspect.signature(cls).parameters
+    arguments: dict[str, Any] = {**preset, **options}
+    for key in arguments:
+        if key not in parameters:
+            near = difflib.get_close_matches(str(key), parameters, n=1)
+            raise InputError(
+                f"`{name}` has no option `{key}`",
+                field=f"objective.{name}.{key}",
+                expected=", ".join(parameters) or "no options",
+                remedy=f"Did you mean `{near[0]}`?" if near else None,
+            )
+    hints = get_type_hints(cls)
+    nested = {key: build_objective(value) for key, value in arguments.items() if hints.get(key) is Objective}
+    try:
+        return cls(**{**arguments, **nested})  # type: ignore[no-any-return]
+    except (ValueError, TypeError) as error:
+        raise InputError(str(error), field=f"objective.{name}") from error
+
+
+def _find(name: str) -> tuple[type[Any], dict[str, Any]]:
+    if ":" in name:
+        return _imported(name), {}
+    slug = name.replace("-", "_")
+    classes = objective_classes()
+    if slug in classes:
+        return classes[slug], {}
+    if slug in ALIASES:
+        target, preset = ALIASES[slug]
+        return classes[target], dict(preset)
+    if slug in AMBIGUOUS:
+        raise InputError(f"`{name}` means several methods", field="objective", expected=", ".join(AMBIGUOUS[slug]))
+    near = difflib.get_close_matches(slug, [*classes, *ALIASES], n=1)
+    raise InputError(
+        f"no objective is called `{name}`",
+        field="objective",
+        remedy=f"Did you mean `{near[0]}`?" if near else "`assent methods` lists them",
+    )
+
+
+def _imported(path: str) -> type[Any]:
+    module, _, attribute = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"cannot import `{path}`", field="objective", found=str(error), expected="package.module:Class"
+        ) from error

@@ -1,0 +1,59 @@
+"""A weighted sum of objectives, which keeps their terms apart so that they can be logged and combined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor, nn
+
+from assent.objectives.judged import Judged, Needs
+from assent.objectives.registry import Objective
+
+
+@dataclass(eq=False)
+class WeightedSum(nn.Module):
+    """Returns [B, M], one weighted column for each term of each objective.
+
+    A term that exists only over the step (a scalar) becomes a column of B equal values, whose mean it is; it
+    takes comparison weights inside, if it takes them at all.
+
+    Args:
+        objectives: what is summed.
+        weights: one for each.
+    """
+
+    objectives: tuple[Objective, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        for index, objective in enumerate(self.objectives):
+            if isinstance(objective, nn.Module):
+                self.add_module(f"objective_{index}", objective)
+
+    @property
+    def needs(self) -> Needs:
+        """What all of them need together."""
+        return reduce(Needs.__or__, (objective.needs for objective in self.objectives))
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the M columns: the objective's, or `objective.term` where it has several."""
+        names: list[str] = []
+        for objective in self.objectives:
+            slug = type(objective).__module__.rsplit(".", 1)[1]
+            own = getattr(objective, "terms", None)
+            names += [slug] if own is None else [f"{slug}.{term}" for term in own]
+        return tuple(names)
+
+    def forward(self, batch: Judged) -> Tensor:
+        """Returns the weighted terms of each comparison, [B, M]."""
+        columns = []
+        for objective, weight in zip(self.objectives, self.weights, strict=True):
+            loss = weight * objective(batch)
+            if loss.dim() == 0:
+                loss = loss.expand(batch.mask.shape[0])
+            columns.append(loss if loss.dim() == 2 else loss.unsqueeze(1))
+        return torch.cat(columns, dim=1)

@@ -1,0 +1,1 @@
+"""Reward and preference models: heads, losses, scoring."""

@@ -1,0 +1,1 @@
+"""Known row formats to comparisons and back, detection, quarantine of bad rows."""

@@ -1,0 +1,1 @@
+"""One file per paper: its story told by calling the rooms."""

@@ -1,0 +1,1 @@
+"""The one trainer and what surrounds a step: gradient combination, curricula, reward-gradient loops."""

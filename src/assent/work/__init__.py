@@ -1,0 +1,1 @@
+"""Durable work: shard manifests, journals, content-keyed stores, executors."""
