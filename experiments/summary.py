@@ -1,0 +1,72 @@
+"""docs/results.md from the stored results: the number expected, the number seen, and what did not come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from scipy import stats
+
+from experiments.results import Experiment, stored
+
+
+def write_summary(chosen: list[Experiment], path: Path) -> None:
+    """Writes one section for each experiment."""
+    parts = [
+        "# Results",
+        "Made by `make experiments` from the files in `docs/results/`; do not edit. Numbers are the mean over seeds "
+        "with a 95% interval (Student's t); a claim counts the seeds in which it held.",
+    ]
+    for experiment in chosen:
+        parts += section(experiment)
+    path.write_text("\n\n".join(parts) + "\n")
+
+
+def section(experiment: Experiment) -> list[str]:
+    """The paragraphs of one experiment."""
+    title, _, story = (experiment.module.__doc__ or experiment.slug).strip().partition("\n")
+    parts = [f"## `{experiment.slug}`: {title.strip()}"]
+    if story.strip():
+        parts.append(story.strip())
+    results = [result for seed in experiment.seeds if (result := stored(experiment, seed))]
+    if not results:
+        return [*parts, "**Not run.**"]
+    parts.append(table(experiment, [result["numbers"] for result in results]))
+    stale = sum(result["key"] != experiment.key for result in results)
+    last = results[-1]
+    parts.append(
+        f"{len(results)} of {len(experiment.seeds)} seeds, {last['date']}, torch {last['torch']}, {last['machine']}, "
+        f"{mean(result['seconds'] for result in results):.0f} s a seed."
+        + (f" **{stale} of them ran with earlier code or data.**" if stale else "")
+    )
+    return parts
+
+
+def table(experiment: Experiment, numbers: list[dict[str, float]]) -> str:
+    """Expected and seen numbers, then the claims."""
+    rows = ["| number | expected | seen |", "|---|---|---|"]
+    names = list(dict.fromkeys([*experiment.expected, *(name for row in numbers for name in row)]))
+    for name in names:
+        values = [row[name] for row in numbers if name in row]
+        rows.append(f"| {name} | {experiment.expected.get(name, '')} | {interval(values)} |")
+    claims = ["| claim | held |", "|---|---|"]
+    for claim, predicate in experiment.claims.items():
+        held = sum(_holds(predicate, row) for row in numbers)
+        verdict = f"{held} of {len(numbers)}" + ("" if held == len(numbers) else " (**did not come out**)")
+        claims.append(f"| {claim} | {verdict} |")
+    return "\n".join(rows) + ("\n\n" + "\n".join(claims) if experiment.claims else "")
+
+
+def _holds(predicate: Any, row: dict[str, float]) -> bool:
+    return bool(predicate(row))
+
+
+def interval(values: list[float]) -> str:
+    """Mean and 95% interval; the value alone where there is one."""
+    if not values:
+        return "not measured"
+    if len(values) == 1:
+        return f"{values[0]:.4g}"
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
+    return f"{mean(values):.4g} ± {half:.2g}"
