@@ -94,6 +94,12 @@ class Judged:
     extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        # Half-precision sums lose whole nats and squares of margins overflow: losses are taken in float32.
+        object.__setattr__(self, "policy", _widened(self.policy))
+        if self.reference is not None:
+            object.__setattr__(self, "reference", _widened(self.reference))
+
     @property
     def judged(self) -> Tensor:
         """[B, K] which candidates are answers with a score."""
@@ -103,6 +109,16 @@ class Judged:
     def answers(self) -> Tensor:
         """[B, K] which candidates are answers, judged or not."""
         return self.mask & ~self.is_role(*{role for row in self.roles for role in row if role is not None})
+
+    @property
+    def labelled(self) -> Tensor:
+        """[B, K] which candidates are answers with a label."""
+        return self.answers & (self.labels >= 0)
+
+    def labelled_mean(self, values: Tensor) -> Tensor:
+        """[B] mean of the values ([B, K]) over the labelled answers of each comparison; 0 where there is none."""
+        kept = torch.where(self.labelled, values, torch.zeros_like(values))
+        return kept.sum(dim=1) / self.labelled.sum(dim=1).clamp(min=1)
 
     @property
     def log_ratio(self) -> Tensor:
@@ -140,6 +156,20 @@ class Judged:
                 where=self._name(int(tied[0])),
                 found=f"both scores {float(self.scores[int(tied[0]), 0])}",
                 remedy="Leave ties out, or use an objective that takes them (see `assent methods`)",
+            )
+
+    def require_lists(self) -> None:
+        """Raises unless every comparison has two or more judged candidates."""
+        counts = self.judged.sum(dim=1)
+        wrong = (counts < 2).nonzero().flatten()
+        if len(wrong):
+            index = int(wrong[0])
+            raise InputError(
+                "an objective over lists got a comparison without one",
+                where=self._name(index),
+                found=f"{int(counts[index])} judged candidates",
+                expected="2 or more",
+                remedy="Leave out comparisons with fewer than two judged candidates",
             )
 
     def swapped(self) -> Judged:
@@ -216,3 +246,11 @@ class Judged:
             extra={name: [c.extra.get(name) for c in comparisons] for name in fields},
             ids=tuple(c.id for c in comparisons),
         )
+
+
+def _widened(likelihoods: Likelihoods) -> Likelihoods:
+    """The likelihoods in float32 or wider."""
+    if likelihoods.tokens.dtype not in (torch.float16, torch.bfloat16):
+        return likelihoods
+    statistics = {name: values.float() for name, values in likelihoods.statistics.items()}
+    return replace(likelihoods, tokens=likelihoods.tokens.float(), statistics=statistics)
