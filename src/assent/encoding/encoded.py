@@ -11,6 +11,9 @@ from assent.comparison import content_key
 UNSCORED = -1
 """Segment of a position that is read but not scored: the prompt, other people's turns, template text."""
 
+COMPLETION, PROMPT, FIRST_STREAM = 0, 1, 2
+"""Segments: a completion's tokens, its prompt's (joint preferences), and from 2 on streams or marked spans."""
+
 
 @dataclass(frozen=True)
 class EncodedCandidate:
