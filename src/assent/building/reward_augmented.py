@@ -94,7 +94,7 @@ def relabel(comparisons: Sequence[Comparison], scale: GoalScale | None = None) -
 
 
 def implicit_scores(rewards: Sequence[Sequence[float]], scale: GoalScale | None = None) -> list[list[float]]:
-    """Rewards of a policy mapped affinely onto the scale, the lowest of all to its low end, the highest to its high."""
+    """Rewards of a policy mapped affinely onto the scale, the lowest to its low end, the highest to its high."""
     scale = GoalScale() if scale is None else scale
     everything = [value for row in rewards for value in row]
     low, high = min(everything), max(everything)
