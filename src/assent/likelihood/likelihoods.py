@@ -58,6 +58,27 @@ class Likelihoods:
         """[B, K] log-probability of prompt and completion together, in nats."""
         return self.total(self.tokens)
 
+    @cached_property
+    def position(self) -> Tensor:
+        """[T] how many completion positions of the same candidate come before each position."""
+        counted = torch.ones_like(self.owner)
+        if self.completion_positions is not None:
+            counted = self.completion_positions.long()
+        before = counted.cumsum(0) - counted
+        starts = torch.ones_like(self.owner, dtype=torch.bool)
+        starts[1:] = self.owner[1:] != self.owner[:-1]
+        return before - before[starts][starts.cumsum(0) - 1]
+
+    def statistic(self, name: str) -> Tensor:
+        """[T] a per-token statistic; an error where the policy did not compute it."""
+        if name not in self.statistics:
+            raise InputError(
+                f"the objective reads the per-token statistic `{name}`, which this policy did not compute",
+                found=", ".join(self.statistics) or "none",
+                remedy="Use a policy that computes it, or another objective",
+            )
+        return self.statistics[name]
+
     @property
     def completion_positions(self) -> Tensor | None:
         """[T] which positions belong to a completion; None: all of them."""

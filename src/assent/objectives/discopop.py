@@ -38,9 +38,7 @@ class DiscoPOP:
     def __post_init__(self) -> None:
         positive(beta=self.beta, temperature=self.temperature)
         if self.temperature >= 1:
-            raise ValueError(
-                f"temperature must be below 1 (wrong pairs overflow), got {self.temperature}"
-            )
+            raise ValueError(f"temperature must be below 1 (wrong pairs overflow), got {self.temperature}")
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

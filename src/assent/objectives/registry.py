@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from assent.errors import InputError
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.names import ALIASES, AMBIGUOUS
 
 
 @runtime_checkable
@@ -31,16 +34,6 @@ class Objective(Protocol):
 
 
 Spec = str | Mapping[str, Any] | Sequence[Any]
-
-ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "sigmoid": ("dpo", {}),
-    "cdpo": ("dpo", {"label_smoothing": 0.1}),
-    "f_dpo": ("dpo", {"divergence": "js"}),
-}
-"""Names of the literature and of other tools, as (slug, options)."""
-
-AMBIGUOUS: dict[str, tuple[str, ...]] = {}
-"""Names that mean several methods; refused with the choices."""
 
 
 def objective_classes() -> dict[str, type[Any]]:
@@ -103,11 +96,42 @@ def _build_one(name: str, options: Any) -> Objective:
                 remedy=f"Did you mean `{near[0]}`?" if near else None,
             )
     hints = get_type_hints(cls)
-    nested = {key: build_objective(value) for key, value in arguments.items() if hints.get(key) is Objective}
+    read = {key: _option(name, key, value, hints.get(key, Any)) for key, value in arguments.items()}
     try:
-        return cls(**{**arguments, **nested})  # type: ignore[no-any-return]
+        objective: Objective = cls(**read)
     except (ValueError, TypeError) as error:
         raise InputError(str(error), field=f"objective.{name}") from error
+    for message in unusual(objective):
+        logging.getLogger("assent").warning("objective.%s: %s", name, message)
+    return objective
+
+
+def unusual(objective: Objective) -> list[str]:
+    """Options ten times outside the range that is used for them, one sentence each."""
+    messages = []
+    for key, (low, high) in getattr(objective, "usual", {}).items():
+        value = getattr(objective, key)
+        if value != 0 and not low / 10 <= value <= high * 10:
+            messages.append(f"`{key}` is {value:g}; values in use are {low:g} to {high:g}")
+    return messages
+
+
+def _option(name: str, key: str, value: Any, hint: Any) -> Any:
+    """The option as its annotated type: YAML reads 1e-3 as a text, and true as a number would train."""
+    if hint is Objective:
+        return build_objective(value)
+    if hint is Any:
+        return value
+    number = hint in (int, float)
+    try:
+        if number and isinstance(value, bool):
+            raise ValueError("a number is expected")
+        return TypeAdapter(hint).validate_python(value)
+    except (ValidationError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise InputError(
+            f"`{key}` of `{name}` cannot be read", field=f"objective.{name}.{key}", found=repr(value), expected=reason
+        ) from None
 
 
 def _find(name: str) -> tuple[type[Any], dict[str, Any]]:
