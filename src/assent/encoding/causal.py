@@ -259,4 +259,4 @@ def _first_unscored(segments: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _completion_scored(candidate: EncodedCandidate) -> bool:
-    return any(segment not in (UNSCORED, PROMPT) for segment in candidate.segments)
+    return candidate.scored > candidate.segments.count(PROMPT)

@@ -36,7 +36,7 @@ class EncodedCandidate:
     @property
     def scored(self) -> int:
         """How many positions are scored."""
-        return sum(segment != UNSCORED for segment in self.segments)
+        return len(self.segments) - self.segments.count(UNSCORED)
 
     @property
     def key(self) -> str:

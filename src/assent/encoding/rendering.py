@@ -18,10 +18,11 @@ from assent.comparison import Media, Message, Prompt, TokenStreams
 from assent.errors import InputError
 
 TRANSCRIPT = (
-    "{% for message in messages %}{% if message['role'] == 'assistant' %}\n\nAssistant: {{ message['content'] }}"
-    "{% elif message['role'] == 'user' %}\n\nHuman: {{ message['content'] }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}{{ '\n\nAssistant: ' + message['content'] }}"
+    "{% elif message['role'] == 'user' %}{{ '\n\nHuman: ' + message['content'] }}"
     "{% else %}{{ message['content'] }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
+    "{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
 )
 """A chat template for base models: a plain dialogue of `Human` and `Assistant`."""
 
