@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
@@ -126,7 +127,10 @@ def _option(name: str, key: str, value: Any, hint: Any) -> Any:
     try:
         if number and isinstance(value, bool):
             raise ValueError("a number is expected")
-        return TypeAdapter(hint).validate_python(value)
+        read = TypeAdapter(hint).validate_python(value)
+        if isinstance(read, float) and not math.isfinite(read):
+            raise ValueError("a finite number is expected")
+        return read
     except (ValidationError, ValueError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise InputError(
