@@ -29,6 +29,10 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
 
+    def begin_step(self, seed: int, step: int) -> None:
+        """Told by the trainer before each optimizer step: what a policy draws (noise, timesteps) depends on these
+        two and the record's id alone, so that it is the same for every cut of the step and after a resume."""
+
     def collate(self, comparisons: Sequence[EncodedComparison]) -> Batch:
         """The model inputs of a micro-batch of whole comparisons."""
         raise NotImplementedError
