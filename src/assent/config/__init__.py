@@ -1,1 +1,36 @@
-"""Run files: models, dotted overrides, nearest-key errors, schema."""
+"""Run files: read with line numbers, overridden from the command line, checked before anything is loaded."""
+
+from assent.config.loading import load_run, run_from
+from assent.config.run_config import (
+    AlarmsConfig,
+    DataConfig,
+    EvalConfig,
+    LabelThreshold,
+    ModelConfig,
+    ReferenceConfig,
+    RunConfig,
+    SourceConfig,
+    SyncConfig,
+)
+from assent.config.schema import run_schema
+from assent.config.training_fields import TRAINING_FIELDS, Rule
+from assent.config.trl import Translation, from_trl
+
+__all__ = [
+    "TRAINING_FIELDS",
+    "AlarmsConfig",
+    "DataConfig",
+    "EvalConfig",
+    "LabelThreshold",
+    "ModelConfig",
+    "ReferenceConfig",
+    "Rule",
+    "RunConfig",
+    "SourceConfig",
+    "SyncConfig",
+    "Translation",
+    "from_trl",
+    "load_run",
+    "run_from",
+    "run_schema",
+]
