@@ -1,0 +1,73 @@
+"""A preference model with vectors tells cycles that no scalar can
+
+Free embeddings of n items and the labels of the n-cycle, then random tournaments of 8 items (Zhang et al. 2024).
+Bradley-Terry cannot do better than loss ln 2 on a cycle; two dimensions of unit length hold any cycle, four any of
+these tournaments. The best of three starts is taken, since equal vectors are a saddle.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import torch
+
+from assent.preference_models import GPM, BradleyTerry, PreferenceModel
+from assent.preference_models.fit import FitOptions, fit, pair_accuracy
+from experiments._planted import planted
+
+EXPECTED = {
+    "bt_cycle_loss": "0.6931 (ln 2)",
+    "bt_cycle_accuracy": "near 0.5",
+    "gpm2_cycle_accuracy": "1.0",
+    "gpm2_cycle_loss": "< 0.003",
+    "bt_tournament_accuracy": "0.68 to 0.75",
+    "gpm4_tournament_accuracy": "1.0",
+}
+CLAIMS = {
+    "two dimensions solve every cycle": lambda n: n["gpm2_cycle_accuracy"] == 1.0 and n["gpm2_cycle_loss"] < 0.003,
+    "a scalar stays at ln 2 on cycles": lambda n: n["bt_cycle_loss"] > 0.68,
+    "four dimensions solve the tournament": lambda n: n["gpm4_tournament_accuracy"] == 1.0,
+}
+QUICK: dict[str, Any] = {"cycles": (3,), "steps": 120}
+
+
+def run(seed: int, cycles: tuple[int, ...] = (3, 4, 5, 8), steps: int = 500) -> dict[str, float]:
+    bt, vectors = [], []
+    for n in cycles:
+        edges = [(i, (i + 1) % n) for i in range(n)]
+        bt.append(trained(lambda: BradleyTerry(n), n, edges, seed, steps, starts=1))
+        vectors.append(trained(lambda: GPM(n, 2, temperature=0.1), n, edges, seed, steps))
+    generator = torch.Generator().manual_seed(1000 + seed)
+    coins = torch.rand(28, generator=generator).tolist()
+    edges = [
+        (i, j) if c < 0.5 else (j, i) for (i, j), c in zip(itertools.combinations(range(8), 2), coins, strict=True)
+    ]
+    return {
+        "bt_cycle_loss": min(loss for loss, _ in bt),
+        "bt_cycle_accuracy": sum(accuracy for _, accuracy in bt) / len(bt),
+        "gpm2_cycle_loss": max(loss for loss, _ in vectors),
+        "gpm2_cycle_accuracy": min(accuracy for _, accuracy in vectors),
+        "bt_tournament_accuracy": trained(lambda: BradleyTerry(8), 8, edges, seed, steps, starts=1)[1],
+        "gpm2_tournament_accuracy": trained(lambda: GPM(8, 2, temperature=0.1), 8, edges, seed, steps)[1],
+        "gpm4_tournament_accuracy": trained(lambda: GPM(8, 4, temperature=0.1), 8, edges, seed, steps)[1],
+    }
+
+
+def trained(
+    make: Any, n: int, edges: list[tuple[int, int]], seed: int, steps: int, starts: int = 3
+) -> tuple[float, float]:
+    """Loss and accuracy of the best start; one-hot items make a head a free embedding of each."""
+    items = torch.eye(n)
+    winners, losers = torch.tensor(edges).T
+    features, judged = planted(items[winners], items[losers])
+    found: list[tuple[float, float]] = []
+    for start in range(starts):
+        torch.manual_seed(100 * seed + start)
+        model: PreferenceModel = make()
+        options = FitOptions(epochs=steps, batch_size=0, learning_rate=0.05, weight_decay=0.0, seed=seed)
+        loss = fit(model, features, judged, options)[-1]["loss"]
+        found.append((loss, pair_accuracy(model, features, judged)))
+        if found[-1][1] == 1.0:
+            break
+    return min(found)
