@@ -1,0 +1,149 @@
+"""Diffusion models as policies: the log-likelihood of an image is its negated denoising error.
+
+Source: Wallace et al. 2023, arXiv 2311.12908, section 4: the bound on log p(x0 | c) is a weighted mean of
+
+    -|f(x_t, t, c) - y|^2 / D        (mean over the D elements, float32)
+
+over draws of a timestep t and noise e. Here `tokens` holds one such number for each draw, without 1/2 and without
+weight: weights and beta/2 belong to the objective, and losses use the mean over draws. All candidates of a
+comparison share t and e of each draw, and so do policy and reference, without which the margin would be noise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from assent.encoding import EncodedComparison
+from assent.errors import InputError
+from assent.likelihood.denoisers import Conditioning, denoiser_for
+from assent.likelihood.likelihoods import Likelihoods
+from assent.likelihood.noising import Noising
+from assent.likelihood.policy import Batch, Policy
+
+LATENTS = "latents"
+"""The medium that is denoised; every other medium of a candidate is conditioning of its denoiser."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Which timesteps and noise each comparison is scored with.
+
+    Args:
+        kind: "fresh" draws anew in every step; "fixed" gives a record the same draws for ever, so that a
+            reference can be stored.
+        count: draws for each comparison.
+        seed: of fixed draws.
+    """
+
+    kind: Literal["fresh", "fixed"] = "fresh"
+    count: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InputError("a comparison needs at least one draw", field="noise", found=str(self.count))
+
+
+class DiffusionPolicy(Policy):
+    """Scores each candidate by its denoising error under shared draws.
+
+    Args:
+        model: the denoising network, of a family that `denoisers` knows.
+        noising: the noise levels it was trained with.
+        draws: which timesteps and noise.
+    """
+
+    def __init__(self, model: nn.Module, noising: Noising, draws: Draws | None = None) -> None:
+        super().__init__(model)
+        self.noising = noising
+        self.draws = Draws() if draws is None else draws
+        self.denoise = denoiser_for(model)
+        self._step = (0, 0)
+
+    def begin_step(self, seed: int, step: int) -> None:
+        """Fresh draws depend on this and the record's id."""
+        self._step = (seed, step)
+
+    def cost(self, comparison: EncodedComparison) -> int:
+        """Rows that the network sees."""
+        return len(comparison.candidates) * self.draws.count
+
+    def collate(self, comparisons: Sequence[EncodedComparison]) -> Batch:
+        """Rows by comparison, candidate and draw, with their noise, noise level and conditioning."""
+        width = max(len(comparison.candidates) for comparison in comparisons)
+        mask = torch.zeros(len(comparisons), width, dtype=torch.bool)
+        latents, noise, index, owner = [], [], [], []
+        conditioning: dict[str, list[Tensor]] = {}
+        for place, comparison in enumerate(comparisons):
+            shape = comparison.candidates[0].media[LATENTS].shape
+            levels, noises = self.drawn(comparison.id, shape)
+            for column, candidate in enumerate(comparison.candidates):
+                clean = candidate.media[LATENTS]
+                if clean.shape != shape:
+                    raise InputError(
+                        "the images of a comparison must have one size, since they share their noise",
+                        where=comparison.id,
+                        found=f"{tuple(clean.shape)} beside {tuple(shape)}",
+                        remedy="Encode with a fixed resolution",
+                    )
+                mask[place, column] = True
+                latents += [clean] * self.draws.count
+                noise.append(noises)
+                index.append(levels)
+                owner += [place * width + column] * self.draws.count
+                for name, value in candidate.media.items():
+                    if name != LATENTS:
+                        conditioning.setdefault(name, []).extend([value] * self.draws.count)
+        return {
+            LATENTS: torch.stack(latents),
+            "noise": torch.cat(noise),
+            "index": torch.cat(index),
+            "owner": torch.tensor(owner),
+            "mask": mask,
+            "conditioning": {name: torch.stack(values) for name, values in conditioning.items()},
+        }
+
+    def drawn(self, record: str, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        """The draws of a record: indices of noise levels [n] and noise [n, ...]."""
+        origin = ("fixed", self.draws.seed) if self.draws.kind == "fixed" else ("fresh", *self._step)
+        digest = hashlib.sha256(repr((origin, record)).encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
+        levels = self.noising.draw(self.draws.count, generator)
+        return levels, torch.randn(self.draws.count, *shape, generator=generator)
+
+    def forward(self, batch: Batch, statistics: tuple[str, ...] = ()) -> Likelihoods:
+        """Negated mean squared errors, [T] in float32 or wider, one for each candidate and draw."""
+        predicted, target = self.predict(batch)
+        dtype = torch.promote_types(predicted.dtype, torch.float32)
+        errors = (predicted.to(dtype) - target.to(dtype)).pow(2).flatten(1).mean(dim=1)
+        mask = batch["mask"]
+        return Likelihoods(
+            -errors,
+            batch["owner"],
+            (mask.shape[0], mask.shape[1]),
+            mask,
+            statistics=self._statistics(batch, statistics),
+        )
+
+    def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The network's prediction and its target for every row of the batch."""
+        noising = self.noising.to(batch[LATENTS].device)
+        clean, noise, index = batch[LATENTS], batch["noise"].to(batch[LATENTS]), batch["index"]
+        noisy = noising.noisy(clean, noise, index)
+        conditioning: Conditioning = batch["conditioning"]  # type: ignore[assignment]
+        predicted = self.denoise(self.model, noisy, noising.timesteps[index], conditioning)
+        return predicted, noising.target(clean, noise, index)
+
+    def _statistics(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:
+        unknown = set(names) - {"log_snr"}
+        if unknown:
+            raise InputError(
+                "a diffusion policy has no such statistic", field="statistics", found=", ".join(sorted(unknown))
+            )
+        return {name: self.noising.to(batch["index"].device).log_snr(batch["index"]) for name in names}
