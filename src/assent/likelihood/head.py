@@ -54,10 +54,16 @@ def project_with_divergence(
 def _apply(
     hidden: Tensor, head: Projection, targets: Tensor, reference: tuple[Tensor, Projection] | None
 ) -> tuple[Tensor, Tensor]:
-    down, up = head.low_rank or (None, None)
-    low_hidden = None if down is None else hidden @ down.T.to(hidden.dtype)
+    up = None if head.low_rank is None else head.low_rank[1]
     log_probs, divergence = _TiledLogProbs.apply(
-        hidden, head.weight, head.bias, low_hidden, up, targets, (head.scale, head.softcap), reference
+        hidden,
+        head.weight,
+        head.bias,
+        head.low_hidden(hidden),
+        up,
+        targets,
+        (head.scale, head.softcap),
+        reference,
     )
     return log_probs, divergence
 

@@ -27,6 +27,7 @@ class Projection:
         scale: factor on the logits (Cohere's `logit_scale`, one over Granite's `logits_scaling`).
         softcap: c of c tanh(z / c) (Gemma 2), or None.
         low_rank: the adapter on the head as (down [r, H], up [V, r]), its scaling in `down`; or None.
+        dropout: share of the hidden values that the adapter (not the head) loses in training.
     """
 
     weight: Tensor
@@ -34,6 +35,14 @@ class Projection:
     scale: float = 1.0
     softcap: float | None = None
     low_rank: tuple[Tensor, Tensor] | None = None
+    dropout: float = 0.0
+
+    def low_hidden(self, hidden: Tensor) -> Tensor | None:
+        """[N, r] what the adapter's second matrix is applied to."""
+        if self.low_rank is None:
+            return None
+        kept = torch.nn.functional.dropout(hidden, self.dropout) if self.dropout else hidden
+        return kept @ self.low_rank[0].T.to(hidden.dtype)
 
 
 class Tiles:
@@ -70,8 +79,9 @@ class Tiles:
     @classmethod
     def of(cls, hidden: Tensor, head: Projection) -> Tiles:
         """The tiles of a projection, without graph."""
-        down, up = head.low_rank or (None, None)
-        low_hidden = None if down is None else hidden.detach() @ down.detach().T.to(hidden.dtype)
+        up = None if head.low_rank is None else head.low_rank[1]
+        with torch.no_grad():
+            low_hidden = head.low_hidden(hidden)
         return cls(hidden, head.weight, head.bias, low_hidden, up, (head.scale, head.softcap))
 
     def rows(self) -> Iterator[slice]:
