@@ -16,8 +16,8 @@ from assent.judging.rubric import Rubric
 ReadBy = Literal["json", "json_in_text", "pattern", "repair"]
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_VERDICT = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]|\bverdict["'*:=\s]{1,6}(A|B|tie)\b", re.IGNORECASE)
-_RATING = re.compile(r"\[\[\s*(\d+)\s*\]\]|\brating["'*:=\s]{1,6}(\d+(?:\.\d+)?(?:\s*/\s*\d+)?)", re.IGNORECASE)
+_VERDICT = re.compile(r"\[\[\s*(A|B|C|tie)\s*\]\]|\bverdict[\"'*:=\s]{1,6}(A|B|tie)\b", re.IGNORECASE)
+_RATING = re.compile(r"\[\[\s*(\d+)\s*\]\]|\brating[\"'*:=\s]{1,6}(\d+(?:\.\d+)?(?:\s*/\s*\d+)?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
