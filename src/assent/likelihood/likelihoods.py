@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from assent.errors import InputError
+
 COMPLETION, PROMPT, FIRST_STREAM = 0, 1, 2
 """Segments: a completion's tokens, its prompt's (joint preferences), and from 2 on streams or marked spans."""
 
@@ -99,6 +101,13 @@ class Likelihoods:
             tokens=self.tokens.detach(),
             statistics={name: value.detach() for name, value in self.statistics.items()},
         )
+
+    def widened(self) -> Likelihoods:
+        """The same numbers in float32 or wider."""
+        if self.tokens.dtype not in (torch.float16, torch.bfloat16):
+            return self
+        statistics = {name: values.float() for name, values in self.statistics.items()}
+        return replace(self, tokens=self.tokens.float(), statistics=statistics)
 
     def columns(self, order: Tensor) -> Likelihoods:
         """The candidates of each comparison in another order ([B, K] source column of each new column)."""

@@ -77,6 +77,8 @@ class Judged:
         group: which population each comes from, B names, or None.
         generator: randomness for objectives that draw.
         extra: further fields of the records, by name; B values each.
+        ids: names of the comparisons, for messages and audits.
+        progress: share of the run that is done, for schedules and warm-ups; 1 where nobody counts steps.
     """
 
     policy: Likelihoods
@@ -93,12 +95,13 @@ class Judged:
     generator: torch.Generator | None = None
     extra: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
+    progress: float = 1.0
 
     def __post_init__(self) -> None:
         # Half-precision sums lose whole nats and squares of margins overflow: losses are taken in float32.
-        object.__setattr__(self, "policy", _widened(self.policy))
+        object.__setattr__(self, "policy", self.policy.widened())
         if self.reference is not None:
-            object.__setattr__(self, "reference", _widened(self.reference))
+            object.__setattr__(self, "reference", self.reference.widened())
 
     @property
     def judged(self) -> Tensor:
@@ -120,6 +123,35 @@ class Judged:
         kept = torch.where(self.labelled, values, torch.zeros_like(values))
         return kept.sum(dim=1) / self.labelled.sum(dim=1).clamp(min=1)
 
+    def labelled_share(self) -> Tensor:
+        """Comparisons for each labelled one: turns a mean over the step into one over its labelled comparisons."""
+        self.require_labels()
+        return self.mask.shape[0] / self.labelled.any(dim=1).sum()
+
+    def mean_labelled(self, values: Tensor) -> Tensor:
+        """The mean of the values ([B, K]) over all labelled answers of the step, a scalar."""
+        self.require_labels()
+        return values[self.labelled].mean()
+
+    def require_labels(self) -> None:
+        """Raises unless there is a label."""
+        if not bool(self.labelled.any()):
+            raise InputError(
+                "an objective over labels needs some",
+                found="none in this step",
+                remedy="Set `data.labels: from_pairs`",
+            )
+
+    def dimension(self, name: str) -> Tensor:
+        """[B, K] the scores of one dimension; an error where the data has none of that name."""
+        if name not in self.dimensions:
+            raise InputError(
+                f"the objective needs scores by dimension `{name}`",
+                field=f"scores.{name}",
+                found=", ".join(self.dimensions) or "no dimensions",
+            )
+        return self.dimensions[name].to(self.policy.tokens.dtype)
+
     @property
     def log_ratio(self) -> Tensor:
         """[B, K] log policy minus log reference of each completion, in nats; log policy without a reference."""
@@ -138,17 +170,7 @@ class Judged:
 
     def require_pairs(self) -> None:
         """Raises unless exactly two candidates of every comparison are judged and differ."""
-        counts = self.judged.sum(dim=1)
-        wrong = (counts != 2).nonzero().flatten()
-        if len(wrong):
-            index = int(wrong[0])
-            raise InputError(
-                "an objective over pairs got a comparison that is not a pair",
-                where=self._name(index),
-                found=f"{int(counts[index])} judged candidates",
-                expected="2",
-                remedy="Derive pairs with `data.pairs: best_worst | all | adjacent`",
-            )
+        self.require_two()
         tied = (self.scores[:, 0] == self.scores[:, 1]).nonzero().flatten()
         if len(tied):
             raise InputError(
@@ -156,6 +178,27 @@ class Judged:
                 where=self._name(int(tied[0])),
                 found=f"both scores {float(self.scores[int(tied[0]), 0])}",
                 remedy="Leave ties out, or use an objective that takes them (see `assent methods`)",
+            )
+
+    def require_two(self) -> None:
+        """Raises unless exactly two candidates of every comparison are judged; ties are pairs here."""
+        self._require_two(self.judged, "judged candidates")
+
+    def require_two_answers(self) -> None:
+        """Raises unless every comparison has exactly two answers, judged overall or not."""
+        self._require_two(self.answers, "answers")
+
+    def _require_two(self, counted: Tensor, what: str) -> None:
+        counts = counted.sum(dim=1)
+        wrong = (counts != 2).nonzero().flatten()
+        if len(wrong):
+            index = int(wrong[0])
+            raise InputError(
+                "an objective over pairs got a comparison that is not a pair",
+                where=self._name(index),
+                found=f"{int(counts[index])} {what}",
+                expected="2",
+                remedy="Derive pairs with `data.pairs: best_worst | all | adjacent`",
             )
 
     def require_lists(self) -> None:
@@ -190,18 +233,23 @@ class Judged:
 
     def helper(self, name: str, values: Tensor) -> Tensor:
         """[B] the value ([B, K]) of each comparison's one helper of that role."""
+        return self.helpers(name, 1, values)[:, 0]
+
+    def helpers(self, name: str, count: int, values: Tensor, rows: Tensor | None = None) -> Tensor:
+        """[B, count] the values ([B, K]) of each comparison's helpers of that role, in order; or of some rows."""
         chosen = self.is_role(name) & self.mask
         counts = chosen.sum(dim=1)
-        wrong = (counts != 1).nonzero().flatten()
+        asked = torch.ones_like(counts, dtype=torch.bool) if rows is None else rows
+        wrong = (asked & (counts != count)).nonzero().flatten()
         if len(wrong):
             index = int(wrong[0])
             raise InputError(
-                f"needs exactly one helper candidate of role `{name}`",
+                f"the objective needs exactly {count} helper candidate(s) of role `{name}`",
                 where=self._name(index),
                 found=str(int(counts[index])),
-                remedy=f"Add a candidate with role `{name}` to every comparison (see `assent build`)",
+                remedy=f"Add candidates with role `{name}` to every comparison (see `assent build`)",
             )
-        return torch.where(chosen, values, torch.zeros_like(values)).sum(dim=1)
+        return values[chosen & asked.unsqueeze(1)].view(-1, count)
 
     def _name(self, index: int) -> str:
         return f"comparison {self.ids[index]}" if self.ids else f"comparison {index} of the batch"
@@ -213,6 +261,7 @@ class Judged:
         policy: Likelihoods,
         reference: Likelihoods | None = None,
         generator: torch.Generator | None = None,
+        progress: float = 1.0,
     ) -> Judged:
         """The verdicts of encoded comparisons beside their likelihoods."""
         width, device = policy.shape[1], policy.tokens.device
@@ -245,12 +294,5 @@ class Judged:
             generator=generator,
             extra={name: [c.extra.get(name) for c in comparisons] for name in fields},
             ids=tuple(c.id for c in comparisons),
+            progress=progress,
         )
-
-
-def _widened(likelihoods: Likelihoods) -> Likelihoods:
-    """The likelihoods in float32 or wider."""
-    if likelihoods.tokens.dtype not in (torch.float16, torch.bfloat16):
-        return likelihoods
-    statistics = {name: values.float() for name, values in likelihoods.statistics.items()}
-    return replace(likelihoods, tokens=likelihoods.tokens.float(), statistics=statistics)

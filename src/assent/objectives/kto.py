@@ -19,7 +19,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from assent.errors import InputError
 from assent.objectives.checks import not_negative, one_of, positive
 from assent.objectives.judged import Judged, Needs
 
@@ -62,14 +61,11 @@ class KTO:
         loss = torch.where(
             good, self.desirable_weight * torch.sigmoid(-gain), self.undesirable_weight * torch.sigmoid(gain)
         )
-        labelled = batch.labelled.any(dim=1)
-        return batch.labelled_mean(loss) * (len(labelled) / labelled.sum())
+        return batch.labelled_mean(loss) * batch.labelled_share()
 
     def moved(self, batch: Judged) -> Tensor:
         """The reference point z, in nats; a scalar without gradient."""
-        if not bool(batch.labelled.any()):
-            raise InputError("KTO needs labels", found="none in this step", remedy="Set `data.labels: from_pairs`")
         log_ratio = batch.log_ratio.detach()
         if self.reference_point == "mismatched":
             return batch.helper("mismatched", log_ratio).mean().clamp(min=0)
-        return log_ratio[batch.labelled].mean().clamp(min=0)
+        return batch.mean_labelled(log_ratio).clamp(min=0)

@@ -6,7 +6,7 @@ from typing import Any
 
 ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "alphadpo": ("alpha_dpo", {}),
-    "amopo": ("weighted_preferences", {}),
+    "amopo": ("raco", {"average": True, "reference_free": True, "beta": 0.8}),
     "aot_pair": ("aot", {"paired": False}),
     "aot_unpaired": ("aot", {"paired": False}),
     "apo_down": ("apo", {"variant": "down"}),
@@ -15,6 +15,7 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "bce": ("bco_pair", {}),
     "cdpo": ("dpo", {"label_smoothing": 0.1}),
     "conservative_dpo": ("dpo", {"label_smoothing": 0.1}),
+    "ddpo": ("dense_dpo", {}),
     "dpo_norm": ("ln_dpo", {}),
     "dpo_positive": ("dpop", {}),
     "exo": ("exo_pair", {}),
@@ -24,17 +25,21 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ipo_sum": ("ipo", {"average": False}),
     "iterative_rpo": ("dpo_plus_nll", {"nll_weight": 1.0}),
     "jpo": ("dove", {}),
+    "dmpo": ("exo_pair", {"label_smoothing": 0.01, "beta": 2500.0}),
+    "dpo_gamma": ("attenuated_dpo", {}),
     "lc_dpo": ("length_dpo", {}),
     "lddpo": ("ld_dpo", {}),
     "lipo_lambda": ("lipo", {"loss": "lambda"}),
     "list_mle": ("lipo", {"loss": "list_mle"}),
     "nll": ("sft", {}),
     "plackett_luce": ("lipo", {"loss": "list_mle"}),
+    "povid": ("bdhs", {}),
     "pro": ("pro_ranking", {}),
     "r_dpo": ("length_dpo", {}),
     "re_po": ("lcpo", {}),
     "rdpo_length": ("length_dpo", {}),
     "robust": ("robust_dpo", {}),
+    "rlhf_v": ("dense_dpo", {}),
     "rso": ("gpo", {"link": "hinge", "beta": 0.05}),
     "sigmoid": ("dpo", {}),
     "sigmoid_norm": ("ln_dpo", {}),
@@ -43,6 +48,7 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
     "spa": ("selfie", {}),
     "spce": ("osp", {}),
     "sppo_hard": ("sppo", {"hard": True}),
+    "tkto": ("tpo_free_lunch", {"variant": "tkto"}),
     "tdpo1": ("token_dpo", {"version": 1}),
     "tdpo2": ("token_dpo", {"version": 2}),
 }
@@ -51,7 +57,6 @@ ALIASES: dict[str, tuple[str, dict[str, Any]]] = {
 AMBIGUOUS: dict[str, tuple[str, ...]] = {
     "alpha": ("alpha_dpo", "alphapo", "dpo with divergence: alpha"),
     "dpo_robust": ("robust_dpo", "dr_dpo", "lcpo", "dpo with label_smoothing"),
-    "preference_orchestrator": ("a preference model, not an objective: see `assent recipe`",),
     "rdpo": ("robust_dpo (flipped labels)", "length_dpo (length-regularised)", "re_align (retrieved images)"),
     "rpo": (
         "dpo_plus_nll (arXiv 2405.16436, 2404.19733)",
@@ -61,7 +66,6 @@ AMBIGUOUS: dict[str, tuple[str, ...]] = {
     "slic": ("slic_hf (log-probabilities, no reference)", "gpo with link: hinge (SLiC-norm, RSO)"),
     "spo": ("sequential_po (multi-objective)", "step_aware (diffusion)"),
     "tdpo": ("token_dpo (token-level)", "tpo_free_lunch with variant: tdpo (text-to-image)"),
-    "tkto": ("tpo_free_lunch with variant: tkto (text-to-image)",),
     "tpo": ("tpo_free_lunch (text-to-image)", "dpo_plus_nll (triple preference optimization is close to it)"),
     "vpo": ("vdpo (image-guided)", "mdpo (with an image term)"),
 }

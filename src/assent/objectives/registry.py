@@ -77,8 +77,29 @@ def _build_sum(specs: Sequence[Any]) -> Objective:
                 weight = options["weight"]
                 spec = {name: {key: value for key, value in options.items() if key != "weight"}}
         objectives.append(build_objective(spec))
-        weights.append(weight)
+        weights.append(_weight(weight))
     return WeightedSum(tuple(objectives), tuple(weights))
+
+
+def _weight(value: Any) -> Any:
+    """A number, or a ramp {from, to, until}."""
+    from assent.objectives.weighted_sum import Ramp
+
+    try:
+        if isinstance(value, Mapping):
+            names = {"from": "start", "to": "end", "until": "until"}
+            unknown = [key for key in value if key not in names]
+            if unknown:
+                raise ValueError(f"unknown key `{unknown[0]}`")
+            return Ramp(**{names[key]: number for key, number in value.items()})
+        return Ramp(value, value).start
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            "a weight cannot be read",
+            field="objective.weight",
+            found=f"{value!r} ({error})",
+            expected="a number, or {from: 1, to: 0.1, until: 0.5}",
+        ) from None
 
 
 def _build_one(name: str, options: Any) -> Objective:

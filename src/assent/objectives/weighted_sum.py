@@ -4,12 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
 
 from assent.objectives.judged import Judged, Needs
 from assent.objectives.registry import Objective
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """A weight that changes over the run, in a straight line.
+
+    Args:
+        start: its value at the beginning (`from` in YAML).
+        end: its value at the end of the ramp (`to`).
+        until: share of the run after which it stays there.
+    """
+
+    start: float
+    end: float
+    until: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
+        if not 0 < self.until <= 1:
+            raise ValueError(f"until must be in (0, 1], got {self.until}")
+
+    def at(self, progress: float) -> float:
+        """The weight after the given share of the run."""
+        done = min(progress / self.until, 1.0)
+        return (1 - done) * self.start + done * self.end
 
 
 @dataclass(eq=False)
@@ -21,11 +49,11 @@ class WeightedSum(nn.Module):
 
     Args:
         objectives: what is summed.
-        weights: one for each.
+        weights: one for each: a number, or a ramp over the run.
     """
 
     objectives: tuple[Objective, ...]
-    weights: tuple[float, ...]
+    weights: tuple[float | Ramp, ...]
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -52,7 +80,8 @@ class WeightedSum(nn.Module):
         """Returns the weighted terms of each comparison, [B, M]."""
         columns = []
         for objective, weight in zip(self.objectives, self.weights, strict=True):
-            loss = weight * objective(batch)
+            now = weight.at(batch.progress) if isinstance(weight, Ramp) else weight
+            loss = now * objective(batch)
             if loss.dim() == 0:
                 loss = loss.expand(batch.mask.shape[0])
             columns.append(loss if loss.dim() == 2 else loss.unsqueeze(1))
