@@ -8,6 +8,7 @@ these tournaments. The best of three starts is taken, since equal vectors are a 
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,8 +37,8 @@ def run(seed: int, cycles: tuple[int, ...] = (3, 4, 5, 8), steps: int = 500) -> 
     bt, vectors = [], []
     for n in cycles:
         edges = [(i, (i + 1) % n) for i in range(n)]
-        bt.append(trained(lambda: BradleyTerry(n), n, edges, seed, steps, starts=1))
-        vectors.append(trained(lambda: GPM(n, 2, temperature=0.1), n, edges, seed, steps))
+        bt.append(trained(partial(BradleyTerry, n), n, edges, seed, steps, starts=1))
+        vectors.append(trained(partial(GPM, n, 2, temperature=0.1), n, edges, seed, steps))
     generator = torch.Generator().manual_seed(1000 + seed)
     coins = torch.rand(28, generator=generator).tolist()
     edges = [
@@ -48,9 +49,9 @@ def run(seed: int, cycles: tuple[int, ...] = (3, 4, 5, 8), steps: int = 500) -> 
         "bt_cycle_accuracy": sum(accuracy for _, accuracy in bt) / len(bt),
         "gpm2_cycle_loss": max(loss for loss, _ in vectors),
         "gpm2_cycle_accuracy": min(accuracy for _, accuracy in vectors),
-        "bt_tournament_accuracy": trained(lambda: BradleyTerry(8), 8, edges, seed, steps, starts=1)[1],
-        "gpm2_tournament_accuracy": trained(lambda: GPM(8, 2, temperature=0.1), 8, edges, seed, steps)[1],
-        "gpm4_tournament_accuracy": trained(lambda: GPM(8, 4, temperature=0.1), 8, edges, seed, steps)[1],
+        "bt_tournament_accuracy": trained(partial(BradleyTerry, 8), 8, edges, seed, steps, starts=1)[1],
+        "gpm2_tournament_accuracy": trained(partial(GPM, 8, 2, temperature=0.1), 8, edges, seed, steps)[1],
+        "gpm4_tournament_accuracy": trained(partial(GPM, 8, 4, temperature=0.1), 8, edges, seed, steps)[1],
     }
 
 

@@ -84,7 +84,7 @@ def fit(
                 names = ", ".join(judged.ids[row][:12] for row in rows.tolist()[:5])
                 raise RunError(f"the loss is {float(loss)} in epoch {epoch} (comparisons {names} ...)")
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
         numbers = {"epoch": float(epoch + 1), "loss": total / seen}

@@ -48,7 +48,9 @@ class Scored:
 class Scorer(Protocol):
     """Anything that scores the candidates of comparisons."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How the scores are called."""
 
     def score(self, comparisons: Sequence[Comparison]) -> list[Scored]:
         """One result for each comparison."""
