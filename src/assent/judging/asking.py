@@ -44,8 +44,10 @@ class Question:
     order: tuple[int, ...]
 
 
-def ask(comparison: Comparison, order: Sequence[int], rubric: Rubric, mode: Mode) -> Question:
-    """The question about the candidates of the given order."""
+def ask(
+    comparison: Comparison, order: Sequence[int], rubric: Rubric, mode: Mode, template: str | None = None
+) -> Question:
+    """The question about the candidates of the given order; `template` names one of ours in place of the mode's."""
     fence = hashlib.sha256(f"{comparison.key}/{rubric.name}/{list(order)}".encode()).hexdigest()[:10]
     shown = [
         {"label": "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[at % 26], "number": at + 1, "text": _cut(answer_text(candidate))}
@@ -59,7 +61,7 @@ def ask(comparison: Comparison, order: Sequence[int], rubric: Rubric, mode: Mode
             entry["prompt"] = _cut(text_of(comparison.prompt_of(candidate)))
     common = {"prompt": _cut(prompts.pop()) if len(prompts) == 1 else None}
     text = render(
-        rubric.template or _own_template(mode),
+        _own_template(template) if template else rubric.template or _own_template(mode),
         {"rubric": rubric, "answers": shown, "tag": fence, "items": rubric.asked, "scale": rubric.scale, **common},
         where=rubric.name,
     )
@@ -126,5 +128,5 @@ def _compiled(template: str) -> Template:
 
 
 @lru_cache
-def _own_template(mode: Mode) -> str:
-    return (resources.files("assent.judging") / "templates" / f"{mode}.jinja").read_text(encoding="utf-8")
+def _own_template(name: str) -> str:
+    return (resources.files("assent.judging") / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
