@@ -12,7 +12,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from assent.errors import InputError
-from assent.likelihood.loading import add_adapter, load_causal_lm
+from assent.likelihood.adapters import add_adapter
+from assent.likelihood.loading import load_causal_lm
 from tests.tiny import byte_tokenizer, save_tiny_lm, tiny_lm
 
 LORA = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)

@@ -1,7 +1,7 @@
 """Causal language models from disk or hub, with what can be wrong said before anything is computed.
 
 A folder with an adapter is a model too: its base is loaded and the adapter put on it, frozen, under the name
-`sft`; a trainable adapter goes on top of it (`add_adapter`).
+`sft`; a trainable adapter goes on top of it (`adapters.add_adapter`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from assent.errors import InputError
-
-START, TRAINED = "sft", "default"
-"""Names of adapters: the frozen one that training starts from, and the one that is trained.
-
-`default` is the name that PEFT saves in the folder itself rather than in a folder of its own.
-"""
+from assent.likelihood.adapters import START, activate
 
 
 def load_causal_lm(
@@ -33,6 +29,8 @@ def load_causal_lm(
     quantization: Mapping[str, Any] | None = None,
     attn_implementation: str | None = None,
     dropout: bool = False,
+    revision: str | None = None,
+    tokenizer: str | Path | None = None,
 ) -> tuple[Any, Any]:
     """(model, tokenizer), the model in training mode.
 
@@ -44,6 +42,8 @@ def load_causal_lm(
         quantization: fields of `BitsAndBytesConfig`.
         attn_implementation: a name that transformers knows.
         dropout: keep the model's dropout; by default every probability is set to 0.
+        revision: branch, tag or commit on the hub.
+        tokenizer: folder or hub name of another tokenizer than the model's.
 
     Errors:
         InputError where there is no such model, no safetensors, no tokenizer, or another kind of model.
@@ -51,18 +51,21 @@ def load_causal_lm(
     name, adapters = _base_and_adapters(str(path_or_name), adapter)
     _check_folder(name)
     options: dict[str, Any] = {"dtype": dtype or "auto", "use_safetensors": True}
-    if attn_implementation:
+    if revision:
+        options["revision"] = revision
+    if attn_implementation and attn_implementation != "auto":
         options["attn_implementation"] = attn_implementation
     if quantization:
         options["quantization_config"] = BitsAndBytesConfig(**quantization)
     model = _load(AutoModelForCausalLM, name, "model", trust_remote_code, **options)
-    places = [place for place in (str(path_or_name), name) if _has_tokenizer(place)]
-    tokenizer = _load(AutoTokenizer, places[0] if places else name, "tokenizer", trust_remote_code)
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    places = [str(tokenizer)] if tokenizer else [p for p in (str(path_or_name), name) if _has_tokenizer(p)]
+    pinned = {"revision": revision} if revision and not places else {}
+    reader = _load(AutoTokenizer, places[0] if places else name, "tokenizer", trust_remote_code, **pinned)
+    if len(reader) > model.get_input_embeddings().num_embeddings:
         raise InputError(
             "the tokenizer has more tokens than the model",
             where=name,
-            found=f"{len(tokenizer)} tokens, {model.get_input_embeddings().num_embeddings} embeddings",
+            found=f"{len(reader)} tokens, {model.get_input_embeddings().num_embeddings} embeddings",
             remedy="Use the tokenizer the model was trained with, or resize its embeddings and save it",
         )
     for index, place in enumerate(adapters):
@@ -70,30 +73,7 @@ def load_causal_lm(
     if adapters:
         activate(model, [START, *(f"{START}{index + 1}" for index in range(1, len(adapters)))])
     model.train()
-    return (model if dropout else without_dropout(model)), tokenizer
-
-
-def add_adapter(model: Any, config: Any) -> Any:
-    """The model with a new trainable adapter on top of all it has; theirs stay on, frozen."""
-    from peft import PeftModel, get_peft_model
-
-    if not isinstance(model, PeftModel):
-        return get_peft_model(model, config, adapter_name=TRAINED)
-    below = list(model.active_adapters)
-    model.add_adapter(TRAINED, config)
-    activate(model, [*below, TRAINED])
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(f".{TRAINED}." in f"{name}.")
-    return model
-
-
-def activate(model: Any, names: list[str]) -> None:
-    """Switches these adapters on together, in place."""
-    model.base_model.set_adapter(names)
-    model.active_adapter = names[-1]
-    for name, parameter in model.named_parameters():
-        if any(f".{below}." in f"{name}." for below in names if below.startswith(START)):
-            parameter.requires_grad_(False)
+    return (model if dropout else without_dropout(model)), reader
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
@@ -178,7 +158,7 @@ def _has_tokenizer(name: str) -> bool:
 def _load(kind: Any, name: str, what: str, trust: bool, **options: Any) -> Any:
     try:
         return kind.from_pretrained(name, trust_remote_code=trust, **options)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError, SafetensorError) as error:
         text = " ".join(str(error).split())
         remedy = "Check the name; a gated or private model needs a login, and offline only cached ones are found"
         if "trust_remote_code" in text:
@@ -201,7 +181,7 @@ def _with_adapter(model: Any, folder: Path, name: str) -> Any:
             model.load_adapter(str(folder), adapter_name=name)
             return model
         return PeftModel.from_pretrained(model, str(folder), adapter_name=name)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         raise InputError(
             "the adapter does not fit the model",
             where=str(folder),
