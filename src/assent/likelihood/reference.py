@@ -33,7 +33,8 @@ class FrozenReference:
     def __call__(self, comparisons: Sequence[EncodedComparison], batch: Batch) -> Likelihoods:
         """The other model's likelihoods, from the batch that the policy collated."""
         with torch.no_grad():
-            return self.policy(batch, self.statistics).detach()
+            likelihoods: Likelihoods = self.policy(batch, self.statistics)
+            return likelihoods.detach()
 
 
 class AdapterOffReference:
@@ -52,7 +53,8 @@ class AdapterOffReference:
     def __call__(self, comparisons: Sequence[EncodedComparison], batch: Batch) -> Likelihoods:
         """The likelihoods without what is being trained."""
         with torch.no_grad(), only_adapters(self.policy.model, self.keep), _without_randomness(self.policy):
-            return self.policy(batch, self.statistics).detach()
+            likelihoods: Likelihoods = self.policy(batch, self.statistics)
+            return likelihoods.detach()
 
 
 class FollowingReference:
