@@ -249,9 +249,11 @@ def test_two_names_never_mean_the_same_loss() -> None:
     policy = torch.tensor([[-3.0, -9.0], [-12.0, -1.5], [-6.0, -2.5]], dtype=torch.float64)
     reference = torch.tensor([[-6.5, -11.0], [-14.0, -3.0], [-7.0, -9.5]], dtype=torch.float64)
     lengths = torch.tensor([[3, 6], [6, 3], [3, 9]])
-    gradients = {slug: loss_and_gradient(build(slug), policy, reference, lengths=lengths)[1] for slug in SLUGS}
+    both = {slug: loss_and_gradient(build(slug), policy, reference, lengths=lengths) for slug in SLUGS}
     for first, second in itertools.combinations(SLUGS, 2):
-        same = torch.allclose(gradients[first], gradients[second], rtol=1e-9, atol=1e-12)
+        (loss, gradient), (other_loss, other_gradient) = both[first], both[second]
+        same = torch.allclose(gradient, other_gradient, rtol=1e-9, atol=1e-12)
+        same = same and torch.allclose(loss.sum(), other_loss.sum(), rtol=1e-9, atol=1e-12)
         assert same == (frozenset((first, second)) in EQUAL_ON_DEFAULTS), (first, second)
 
 
