@@ -21,6 +21,7 @@ from tests.batches import NAN
 ROOM = Path(assent.objectives.__file__).parent
 SUPPORT = {
     "__init__",
+    "catalogue",
     "checks",
     "describe",
     "judged",
@@ -33,12 +34,11 @@ SUPPORT = {
 }
 """Files of the room that are no method."""
 
-REQUIRED: dict[str, dict[str, Any]] = {
+DISTINCT: dict[str, dict[str, Any]] = {
     "modpo": {"margin_weights": {"helpful": 0.3}, "weight_of_pairs": 0.7},
-    "raco": {"dimensions": ["helpful", "brief"]},
     "sequential_po": {"dimension": "brief"},
 }
-"""Options of methods that cannot be built without any."""
+"""Options that fit the test's dimensions."""
 
 DIMENSIONS = ("helpful", "brief")
 
@@ -50,7 +50,12 @@ MARGINS = [0.0, *(sign * 10.0**power for power in range(5) for sign in (1, -1))]
 
 
 def build(slug: str) -> Any:
-    return build_objective({slug: REQUIRED.get(slug, {})})
+    return build_objective({slug: options(slug)})
+
+
+def options(slug: str) -> dict[str, Any]:
+    """Options of a method that cannot be built without any."""
+    return {**getattr(objective_classes()[slug], "example", {}), **DISTINCT.get(slug, {})}
 
 
 def batch_for(
@@ -273,9 +278,9 @@ def test_wrong_numbers_are_refused(slug: str) -> None:
     for field in dataclasses.fields(cls):
         if field.type in ("float", "int"):
             with pytest.raises(InputError, match=field.name):
-                build_objective({slug: {**REQUIRED.get(slug, {}), field.name: "much"}})
+                build_objective({slug: {**options(slug), field.name: "much"}})
             with pytest.raises(InputError):
-                build_objective({slug: {**REQUIRED.get(slug, {}), field.name: float("nan")}})
+                build_objective({slug: {**options(slug), field.name: float("nan")}})
 
 
 @pytest.mark.parametrize("slug", SLUGS)

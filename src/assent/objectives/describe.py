@@ -129,7 +129,7 @@ def _needs(cls: type[Any]) -> Needs | None:
     if isinstance(stated, Needs):
         return stated
     try:
-        needs = cls().needs
+        needs = cls(**getattr(cls, "example", {})).needs
     except (TypeError, ValueError):
         return None
     return needs if isinstance(needs, Needs) else None

@@ -12,7 +12,7 @@ the rewards on a common scale (differences of order 1 nat) before weighting them
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -34,6 +34,7 @@ class MODPO:
 
     needs: ClassVar[Needs] = Needs(pairs=True, reference=True, dimensions=True)
     usual: ClassVar[dict[str, tuple[float, float]]] = {"beta": (0.05, 0.5)}
+    example: ClassVar[dict[str, Any]] = {"margin_weights": {"helpful": 0.3}}
     margin_weights: dict[str, float]
     weight_of_pairs: float = 0.5
     beta: float = 0.1

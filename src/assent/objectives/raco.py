@@ -12,7 +12,7 @@ are combined with `gradients:` (raco, cagrad, mgda, pcgrad, weighted_sum).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ class RACO:
         reference_free: log-probabilities instead of log-ratios; with `average` this is AMoPO.
     """
 
+    example: ClassVar[dict[str, Any]] = {"dimensions": ("helpful", "brief")}
     dimensions: tuple[str, ...]
     usual: ClassVar[dict[str, tuple[float, float]]] = {"beta": (0.05, 1.5)}
     beta: float = 0.2

@@ -105,7 +105,7 @@ def _weight(value: Any) -> Any:
 def _build_one(name: str, options: Any) -> Objective:
     if not isinstance(options, Mapping):
         raise InputError("options are a mapping", field=f"objective.{name}", found=repr(options))
-    cls, preset = _find(name)
+    cls, preset = find_objective(name)
     parameters = inspect.signature(cls).parameters
     arguments: dict[str, Any] = {**preset, **options}
     for key in arguments:
@@ -159,7 +159,8 @@ def _option(name: str, key: str, value: Any, hint: Any) -> Any:
         ) from None
 
 
-def _find(name: str) -> tuple[type[Any], dict[str, Any]]:
+def find_objective(name: str) -> tuple[type[Any], dict[str, Any]]:
+    """The class and preset options of a slug, an alias or a dotted path; an InputError with the nearest name."""
     if ":" in name:
         return _imported(name), {}
     slug = name.replace("-", "_")

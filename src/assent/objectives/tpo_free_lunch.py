@@ -1,6 +1,6 @@
 """TPO: an image prefers its caption over an edited one; no image pairs needed.
 
-Source: Li et al. 2025, "TPO" (text preference optimization for text-to-image models); the clip's form is ours.
+Source: Xian, Li et al. 2025, arXiv 2509.25771; the exact form of the clip is ours.
 
     tdpo   l((beta / 2) [(m_l - r_l) - (m_w - r_w)])      one image, one draw, two captions; a pair of candidates
     tkto   s(-beta (g - Q)) matched, s(beta (g - Q)) mismatched,   g = r - m,   Q = max(0, step mean of g)
