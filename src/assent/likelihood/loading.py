@@ -48,7 +48,7 @@ def load_causal_lm(
     Errors:
         InputError where there is no such model, no safetensors, no tokenizer, or another kind of model.
     """
-    name, adapters = _base_and_adapters(str(path_or_name), adapter)
+    name, adapters = base_and_adapters(str(path_or_name), adapter)
     _check_folder(name)
     options: dict[str, Any] = {"dtype": dtype or "auto", "use_safetensors": True}
     if revision:
@@ -90,7 +90,7 @@ def without_dropout(model: nn.Module) -> nn.Module:
     return model
 
 
-def _base_and_adapters(name: str, adapter: str | Path | None) -> tuple[str, list[Path]]:
+def base_and_adapters(name: str, adapter: str | Path | None) -> tuple[str, list[Path]]:
     """The name of the base model, and the adapters to put on it, lowest first."""
     adapters = [] if adapter is None else [Path(adapter)]
     seen: set[str] = set()

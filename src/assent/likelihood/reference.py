@@ -72,13 +72,18 @@ class FollowingReference:
     def __init__(self, policy: Policy, every: int = 512, mix: float = 0.6) -> None:
         if every < 1 or not 0 < mix <= 1:
             raise ValueError(f"every must be at least 1 and mix in (0, 1], got {every} and {mix}")
-        self.policy, self.every, self.mix = policy, every, mix
+        self.trained, self.every, self.mix = policy, every, mix
         self.inner: FrozenReference | AdapterOffReference
         if TRAINED in getattr(policy.model, "peft_config", {}):
             _copy_adapter(policy.model)
             self.inner = AdapterOffReference(policy, keep=(*adapters_below(policy.model), FOLLOWER))
         else:
             self.inner = FrozenReference(copy.deepcopy(policy))
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that answers; with adapters the trained one itself."""
+        return self.inner.policy
 
     def __call__(self, comparisons: Sequence[EncodedComparison], batch: Batch) -> Likelihoods:
         """The likelihoods under the weights of the last update."""
@@ -110,9 +115,9 @@ class FollowingReference:
         """(the reference's tensor, the policy's)."""
         if isinstance(self.inner, FrozenReference):
             copies = dict(self.inner.policy.named_parameters())
-            yield from ((copies[name], parameter) for name, parameter in self.policy.named_parameters())
+            yield from ((copies[name], parameter) for name, parameter in self.trained.named_parameters())
             return
-        parameters = dict(self.policy.model.named_parameters())
+        parameters = dict(self.trained.model.named_parameters())
         for name, parameter in parameters.items():
             if f".{TRAINED}." in f"{name}.":
                 yield parameters[f"{name}.".replace(f".{TRAINED}.", f".{FOLLOWER}.")[:-1]], parameter

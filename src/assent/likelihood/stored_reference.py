@@ -139,6 +139,11 @@ class StoredReference:
         self.store, self.fallback = store, fallback
         self.scored = 0
 
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that scores missing records, if there is one."""
+        return getattr(self.fallback, "policy", None)
+
     def __call__(self, comparisons: Sequence[EncodedComparison], batch: Batch) -> Likelihoods:
         """The stored likelihoods, on the batch's device."""
         stored = self.store.get(comparisons, _device_of(batch))
@@ -172,7 +177,7 @@ def score_missing(
     comparisons: Sequence[EncodedComparison],
     *,
     budget: int = 16_384,
-    progress: Callable[[int], None] = lambda scored: None,
+    progress: Callable[[int, int], None] = lambda scored, wanted: None,
     move: Callable[[Batch], Batch] = lambda batch: batch,
 ) -> Scored:
     """Scores what the store lacks, longest first, in micro-batches of a token budget.
@@ -183,7 +188,7 @@ def score_missing(
         policy: what collates and knows the costs.
         comparisons: all that are wanted.
         budget: tokens per micro-batch.
-        progress: told the number of records scored so far.
+        progress: told how many records are scored so far, and how many are to be.
         move: takes a batch to the device.
     """
     missing = [comparisons[index] for index in store.unreadable(comparisons)]
@@ -206,7 +211,7 @@ def score_missing(
         if unflushed >= FLUSH_TOKENS:
             store.arrays.flush()
             unflushed = 0
-        progress(scored)
+        progress(scored, len(missing))
     store.arrays.close_shard()
     return Scored(len(comparisons) - scored, scored, tokens)
 
