@@ -78,9 +78,12 @@ def test_what_cannot_be_precomputed_is_said(model: Path, tmp_path: Path) -> None
         ("{sync: {every: 2}}", "follows"),
         ("{store: none}", "no store"),
     ):
-        run.write_text(f"model: {model}\ndata: {data}\nreference: {reference}\n")
+        run.write_text(f"model: {model}\ndata: {data}\nreference: {reference}\nobjective: dpo\n")
         with pytest.raises(InputError, match=said):
             call(run)
+    run.write_text(f"model: {model}\ndata: {data}\nobjective: simpo\n")
+    with pytest.raises(InputError, match="reads no reference"):
+        call(run)
 
 
 SCORE = """

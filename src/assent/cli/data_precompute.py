@@ -51,8 +51,7 @@ def precompute_reference(
 
     config = _config(run, overrides or [], model, data or [], max_length)
     folder = store or _store_of(config)
-    source, console = _source_of(config), Console(stderr=True)
-    needs = _needs_of(config)
+    needs, source, console = _needs_of(config), _source_of(config), Console(stderr=True)
     comparisons = _comparisons(config)
     opened = open_reference(source, folder)
     encoded, report = _encoder(config, opened.tokenizer, needs).encode_all(comparisons)
@@ -70,7 +69,7 @@ def precompute_reference(
             opened,
             encoded,
             folder,
-            statistics=needs.statistics if needs else (),
+            statistics=needs.statistics,
             budget=budget,
             progress=lambda scored, wanted: bar.update(task, completed=scored, total=wanted),
         )
@@ -94,7 +93,8 @@ def _config(run: Path | None, overrides: Sequence[str], model: str | None, data:
         return load_run(run, overrides)
     if not model or not data:
         raise InputError("needs a run file, or --model and --data")
-    return run_from({"model": model, "data": {"train": data, "max_length": length}})
+    # Any objective with a reference will do: the numbers do not depend on it.
+    return run_from({"model": model, "data": {"train": data, "max_length": length}, "objective": "dpo"})
 
 
 def _source_of(config: Any) -> Any:
@@ -137,13 +137,13 @@ def _store_of(config: Any) -> Path:
 
 
 def _needs_of(config: Any) -> Any:
-    """What the objective reads of the reference, if the run names one."""
-    if config.objective is None:
-        return None
+    """What the run's objective reads of the reference."""
     from assent.likelihood.stored_reference import check_storable
     from assent.objectives import build_objective
 
-    needs = build_objective(config.objective).needs
+    needs = None if config.objective is None else build_objective(config.objective).needs
+    if needs is None or not needs.reference:
+        raise InputError("the run reads no reference", field="objective", where=config.where("objective"))
     if needs.live_reference:
         check_storable(needs.statistics or ("the reference",))
     return needs
@@ -174,7 +174,7 @@ def _encoder(config: Any, tokenizer: Any, needs: Any) -> Any:
         max_length=data.max_length,
         truncate=data.truncate,
         score_turns=data.score_turns,
-        score_prompts=bool(needs and needs.joint_prompts),
+        score_prompts=needs.joint_prompts,
         on_invalid="drop" if data.on_invalid == "quarantine" else "raise",
         chat_template=data.chat_template,
         template_options=data.template_options,
