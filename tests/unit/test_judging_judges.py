@@ -19,9 +19,10 @@ from assent.judging.labels import LabelJudge, expected_rating, two_order_strengt
 from assent.judging.local_labels import LocalLabels, label_tokens
 from assent.judging.person import PersonJudge
 from assent.judging.rule import RuleJudge, rule_judge
-from assent.judging.scorers import LogRatioScorer, ScorerJudge
+from assent.judging.scorers import ScorerJudge
 from assent.likelihood.causal_lm import PaddedCausalPolicy
 from assent.preference_models import Scored
+from assent.preference_models.backbone import ImplicitScorer
 from tests.tiny import byte_tokenizer, tiny_comparisons, tiny_lm
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -121,8 +122,8 @@ def test_log_ratio_judge_equals_the_policies_and_keeps_the_records_order() -> No
         Comparison(one.prompt, [*one.candidates[::-1], Candidate("helper", role="mismatched")])
         for one in tiny_comparisons(5, candidates=3)
     ]
-    scorer = LogRatioScorer(
-        PaddedCausalPolicy(policy), PaddedCausalPolicy(reference), encoder, beta=0.3, max_tokens=150
+    scorer = ImplicitScorer(
+        PaddedCausalPolicy(policy), encoder, PaddedCausalPolicy(reference), beta=0.3, batch_tokens=150
     )
     verdicts = dict(ScorerJudge(scorer).judge(data))
     for index, one in enumerate(data):
@@ -132,7 +133,7 @@ def test_log_ratio_judge_equals_the_policies_and_keeps_the_records_order() -> No
             logs = [summed(model, row.ids, row.prompt_length) for model in (policy, reference)]
             assert verdicts[index].scores[at] == pytest.approx(0.3 * (logs[0] - logs[1]), abs=1e-7)
         assert verdicts[index].scores[3] is None
-    itself = LogRatioScorer(PaddedCausalPolicy(policy), PaddedCausalPolicy(policy), encoder)
+    itself = ImplicitScorer(PaddedCausalPolicy(policy), encoder, PaddedCausalPolicy(policy))
     assert {score for _, verdict in ScorerJudge(itself).judge(data) for score in verdict.scores[:3]} == {0.0}
 
 
