@@ -17,6 +17,7 @@ from assent.encoding import CausalEncoder, EncodedComparison
 from assent.errors import RunError
 from assent.likelihood import Likelihoods
 from assent.likelihood.adapters import START, TRAINED, add_adapter, only_adapters
+from assent.likelihood.build_policy import build_policy
 from assent.likelihood.causal_lm import PaddedCausalPolicy
 from assent.likelihood.identity import ModelIdentity, identity_of_folder, identity_of_model
 from assent.likelihood.loading import load_causal_lm
@@ -168,6 +169,29 @@ def test_a_following_reference_moves_by_its_share_when_it_is_time(adapter: bool,
 
 
 # -- batch invariance
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt_neox"])
+def test_stored_numbers_are_in_the_shared_prefix_layout_too(tmp_path: Path, family: str) -> None:
+    """What the padded policy scored serves the one that reads prompts once, joint preferences included."""
+    comparisons = [
+        *tiny_comparisons(3, 3),
+        Comparison("one?", [Candidate("two", score=1.0), Candidate("three", prompt="other?", score=0.0)]),
+    ]
+    records, _ = CausalEncoder(byte_tokenizer(template="plain"), score_prompts=True).encode_all(comparisons)
+    padded = PaddedCausalPolicy(tiny_lm(family))
+    store = stored(tmp_path, padded)
+    score_missing(store, FrozenReference(padded), padded, records)
+    shared = build_policy(tiny_lm(family))
+    batch = shared.collate(records)
+    with torch.no_grad():
+        truth = shared(batch)
+    answer = StoredReference(store)(records, batch)
+    torch.testing.assert_close(answer.tokens, truth.tokens, rtol=0, atol=1e-4)
+    assert truth.segment is not None
+    assert answer.segment is not None
+    assert torch.equal(answer.owner, truth.owner)
+    assert torch.equal(answer.segment.long(), truth.segment.long())
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_neox", "gemma2"])

@@ -12,7 +12,7 @@ import json
 import os
 import platform
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,13 @@ class ReferenceStore:
 
     def unreadable(self, comparisons: Sequence[EncodedComparison]) -> list[int]:
         """The comparisons of which a candidate is missing or damaged; reads every record."""
-        lacking = set(self.missing(comparisons))
-        return [i for i, one in enumerate(comparisons) if i in lacking or self.get([one]) is None]
+        bad = []
+        for start in range(0, len(comparisons), 256):
+            part = comparisons[start : start + 256]
+            candidates = [(start + index, c) for index, one in enumerate(part) for c in one.candidates]
+            found = self.arrays.get_all([self.key(candidate) for _, candidate in candidates])
+            bad += [i for (i, c), arrays in zip(candidates, found, strict=True) if not self._whole(c, arrays)]
+        return list(dict.fromkeys(bad))
 
     def get(self, comparisons: Sequence[EncodedComparison], device: torch.device | str = "cpu") -> Likelihoods | None:
         """The likelihoods of the comparisons, or None if any candidate is missing or damaged."""
@@ -80,9 +85,7 @@ class ReferenceStore:
         names = ("tokens", *self.statistics)
         columns: dict[str, list[Any]] = {name: [] for name in names}
         for candidate, arrays in zip(candidates, found, strict=True):
-            if arrays is None or any(name not in arrays for name in names):
-                return None
-            if len(arrays["tokens"]) != scored_positions(candidate):
+            if arrays is None or not self._whole(candidate, arrays):
                 return None
             for name in names:
                 columns[name].append(arrays[name])
@@ -90,6 +93,11 @@ class ReferenceStore:
         owner, segment, mask = (part.to(device) for part in layout(comparisons))
         tokens = joined.pop("tokens")
         return Likelihoods(tokens, owner, (mask.shape[0], mask.shape[1]), mask, segment, joined)
+
+    def _whole(self, candidate: EncodedCandidate, arrays: Mapping[str, Any] | None) -> bool:
+        """Whether these arrays have a number of every kind for every scored position."""
+        names, length = ("tokens", *self.statistics), scored_positions(candidate)
+        return arrays is not None and all(name in arrays and len(arrays[name]) == length for name in names)
 
     def put(self, comparisons: Sequence[EncodedComparison], likelihoods: Likelihoods) -> None:
         """Keeps the numbers of every candidate."""
