@@ -58,9 +58,7 @@ def load_causal_lm(
     if quantization:
         options["quantization_config"] = BitsAndBytesConfig(**quantization)
     model = _load(AutoModelForCausalLM, name, "model", trust_remote_code, **options)
-    places = [str(tokenizer)] if tokenizer else [p for p in (str(path_or_name), name) if _has_tokenizer(p)]
-    pinned = {"revision": revision} if revision and not places else {}
-    reader = _load(AutoTokenizer, places[0] if places else name, "tokenizer", trust_remote_code, **pinned)
+    reader = load_tokenizer(path_or_name, trust_remote_code=trust_remote_code, revision=revision, tokenizer=tokenizer)
     if len(reader) > model.get_input_embeddings().num_embeddings:
         raise InputError(
             "the tokenizer has more tokens than the model",
@@ -74,6 +72,21 @@ def load_causal_lm(
         activate(model, [START, *(f"{START}{index + 1}" for index in range(1, len(adapters)))])
     model.train()
     return (model if dropout else without_dropout(model)), reader
+
+
+def load_tokenizer(
+    path_or_name: str | Path,
+    *,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+    tokenizer: str | Path | None = None,
+) -> Any:
+    """The tokenizer alone, so that data can be looked at before weights are loaded; arguments as above."""
+    name, _ = base_and_adapters(str(path_or_name), None)
+    _check_folder(name)
+    places = [str(tokenizer)] if tokenizer else [p for p in (str(path_or_name), name) if _has_tokenizer(p)]
+    pinned = {"revision": revision} if revision and not places else {}
+    return _load(AutoTokenizer, places[0] if places else name, "tokenizer", trust_remote_code, **pinned)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:
