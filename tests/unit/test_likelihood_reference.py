@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
 from assent.comparison import Candidate, Comparison
@@ -21,7 +21,7 @@ from assent.likelihood.build_policy import build_policy
 from assent.likelihood.causal_lm import PaddedCausalPolicy
 from assent.likelihood.identity import ModelIdentity, identity_of_folder, identity_of_model
 from assent.likelihood.loading import load_causal_lm
-from assent.likelihood.policy import Batch
+from assent.likelihood.policy import Batch, Policy
 from assent.likelihood.reference import (
     AdapterOffReference,
     FollowingReference,
@@ -40,7 +40,7 @@ def encoded(count: int = 6, candidates: int = 2, seed: int = 0) -> list[EncodedC
     return encoder.encode_all(tiny_comparisons(count, candidates, seed))[0]
 
 
-def train(policy: PaddedCausalPolicy, comparisons: Sequence[EncodedComparison], steps: int = 3) -> None:
+def train(policy: Policy, comparisons: Sequence[EncodedComparison], steps: int = 3) -> None:
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.05)
     batch = policy.collate(comparisons)
@@ -102,6 +102,23 @@ def test_the_reference_of_a_stacked_adapter_is_the_fine_tuned_model(tmp_path: Pa
     assert (fine_tuned - tokens(PaddedCausalPolicy(load_causal_lm(base)[0]), records)).abs().max() > 0.1
     assert {name: parameter.requires_grad for name, parameter in policy.named_parameters()} == flags
     assert policy.model.active_adapters == [START, TRAINED]
+
+
+def test_live_statistics_of_a_stacked_adapter_are_against_the_fine_tuned_model() -> None:
+    records = encoded()
+    torch.manual_seed(0)
+    tuned = add_adapter(tiny_lm(), LoraConfig(**LORA, init_lora_weights=False))
+    state = {name.replace(f".{TRAINED}.", f".{START}."): value for name, value in tuned.state_dict().items()}
+    model = get_peft_model(tiny_lm(), LoraConfig(**LORA), adapter_name=START)
+    model.load_state_dict(state)
+    policy = build_policy(add_adapter(model, LoraConfig(**LORA)))
+    batch = policy.collate(records)
+    flags = [parameter.requires_grad for parameter in policy.parameters()]
+    at_start = policy(batch, ("kl_reference",)).statistic("kl_reference")
+    assert at_start.abs().max() < 1e-5  # a fresh adapter changes nothing
+    train(policy, records)
+    assert policy(batch, ("kl_reference",)).statistic("kl_reference").mean() > 1e-3
+    assert [parameter.requires_grad for parameter in policy.parameters()] == flags
 
 
 def test_switching_adapters_between_forward_and_backward_changes_no_gradient() -> None:

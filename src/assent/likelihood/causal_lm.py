@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from assent.encoding import UNSCORED, EncodedComparison
 from assent.errors import InputError, RunError
+from assent.likelihood.adapters import adapters_below, has_adapters, only_adapters
 from assent.likelihood.attention import KEYWORD, packed_rows
 from assent.likelihood.head import project
 from assent.likelihood.head_statistics import LIVE, project_with_statistics
@@ -141,14 +142,13 @@ class CausalPolicy(Policy):
             if self._live_reference:
                 (reference,) = self._live_reference
                 return reference.scored_states(batch), projection(reference.model)
-            adapter: Any = self.model
-            if not hasattr(adapter, "disable_adapter"):
+            if not has_adapters(self.model):
                 raise InputError(
                     "the objective reads the reference's whole distribution, and there is no live reference",
                     field="reference",
                     remedy="Train an adapter (`peft:`), or name a model (`reference: path`)",
                 )
-            with adapter.disable_adapter():
+            with only_adapters(self.model, adapters_below(self.model)):
                 return self.scored_states(batch), projection(self.model)
 
     def _from_logits(self, batch: Batch) -> Tensor:
