@@ -1,0 +1,60 @@
+"""Pictures from a denoising network, through a diffusers scheduler, one seed for each picture.
+
+The same seed gives the same starting noise whatever the batch, so that grids before and after alignment show the
+same pictures changed. `guidance` is classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598):
+f = f_null + guidance (f_condition - f_null), 1 being none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assent.likelihood.denoisers import Conditioning, denoiser_for
+
+
+def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
+    """[N, *shape] standard normal noise, one seed for each row."""
+    return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+@torch.no_grad()
+def sample(
+    model: nn.Module,
+    scheduler: Any,
+    conditioning: Conditioning,
+    start: Tensor,
+    steps: int = 25,
+    guidance: float = 1.0,
+    without: Conditioning | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Clean pictures (or latents) [N, C, H, W].
+
+    Args:
+        model: the denoising network.
+        scheduler: a diffusers scheduler (DDIM, flow-match Euler, ...); its state is set here.
+        conditioning: one entry for each row.
+        start: noise, from `seeded_noise`.
+        steps: of the sampler.
+        guidance: strength of classifier-free guidance.
+        without: the conditioning that stands for none; needed for guidance other than 1.
+        progress: called with (done, steps).
+    """
+    denoise = denoiser_for(model)
+    scheduler.set_timesteps(steps)
+    state = start * float(getattr(scheduler, "init_noise_sigma", 1.0))
+    for done, timestep in enumerate(scheduler.timesteps):
+        told = timestep.expand(len(state)).to(state.device)
+        shown = scheduler.scale_model_input(state, timestep) if hasattr(scheduler, "scale_model_input") else state
+        predicted = denoise(model, shown, told, conditioning)
+        if guidance != 1.0 and without is not None:
+            null = denoise(model, shown, told, without)
+            predicted = null + guidance * (predicted - null)
+        state = scheduler.step(predicted, timestep, state).prev_sample
+        if progress:
+            progress(done + 1, steps)
+    return state
