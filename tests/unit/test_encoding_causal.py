@@ -7,6 +7,8 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from assent.comparison import Candidate, Comparison, TokenStreams
 from assent.encoding import COMPLETION, PROMPT, UNSCORED, CausalEncoder, EncodedComparison, describe
@@ -95,6 +97,28 @@ def test_a_token_across_the_boundary_belongs_to_neither(template: str | None) ->
     assert chosen.ids[: chosen.prompt_length] == rejected.ids[: rejected.prompt_length]
     assert text(encoded[0], tokenizer, 0, scored=True).startswith(answer)
     assert "se" in [token for token, _ in describe(chosen, tokenizer)]  # merges inside the answer stay
+
+
+@pytest.mark.parametrize("scheme", ["first", "always"])
+def test_an_answer_tokenised_apart_gets_no_space_of_its_own(scheme: str) -> None:
+    """Tokenizers of the SentencePiece kind put a space before every text they are given."""
+    letters = {letter: index for index, letter in enumerate("▁abcdehnosuwy?\n")}
+    backend = Tokenizer(models.BPE(vocab={**letters, "?b": 20}, merges=[("?", "b")]))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme, split=False)
+    backend.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    backend.add_special_tokens([AddedToken(EOS, special=True)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=EOS)
+    encoded, report = CausalEncoder(tokenizer).encode_all([pair("why?", "because", "no")])
+    assert report.boundary_merges == 1
+    for column, answer in enumerate(["because", "no"]):
+        tokens = [token for token, scored in describe(encoded[0].candidates[column], tokenizer) if scored]
+        ids = [i for i, s in zip(*_ids(encoded[0], column), strict=True) if s != UNSCORED]
+        assert tokenizer.convert_ids_to_tokens(ids) == [*answer, EOS]
+        assert len(tokens) == len(answer) + 1
+
+
+def _ids(encoded: EncodedComparison, column: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return encoded.candidates[column].ids, encoded.candidates[column].segments
 
 
 @settings(max_examples=60, deadline=None)

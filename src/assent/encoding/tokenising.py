@@ -21,7 +21,8 @@ class TextTokens:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         # One int object for each id, shared by all records: a list of them costs a pointer, not 28 bytes.
-        self._shared = list(range(len(tokenizer)))
+        # Vocabularies may have gaps, so the largest id counts, not their number.
+        self._shared = list(range(max(tokenizer.get_vocab().values(), default=-1) + 1))
         self._ids: dict[str, Ids] = {}
         self._offsets: dict[str, Offsets] = {}
 
@@ -115,7 +116,10 @@ class TextTokens:
         special = [str(t) for t in self.tokenizer.added_tokens_decoder.values() if t.special]
         for anchor in [*special[:1], "\n"]:
             before, both = self._plain(anchor), self._plain(f"{anchor}cd")
-            if both[: len(before)] == before and self.tokenizer.decode(both[len(before) :]) == "cd":
+            after = both[len(before) :]
+            # Decoders hide such a space, so the token itself is looked at.
+            spaced = str(self.tokenizer.convert_ids_to_tokens(after)[0]).startswith("\u2581") if after else True
+            if both[: len(before)] == before and not spaced and self.tokenizer.decode(after) == "cd":
                 return anchor
         return ""
 
