@@ -1,0 +1,215 @@
+"""`assent eval preference-model`: benchmarks by their published rules, or everything about judged comparisons."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from assent.cli.score import opened, scorer_options
+from assent.errors import InputError
+
+BENCHMARKS = ("rewardbench", "rewardbench2", "rm-bench", "rag-rewardbench")
+
+
+def register(group: typer.Typer) -> None:
+    """Adds the command to `assent eval`."""
+    group.command("preference-model")(preference_model)
+
+
+def preference_model(
+    files: Annotated[
+        list[Path], typer.Argument(help="Judged comparisons; with --benchmark, its files in the published schema.")
+    ],
+    model: Annotated[str, typer.Option(help="Folder of a preference model, reward head or language model.")],
+    benchmark: Annotated[str | None, typer.Option(help=f"One of {', '.join(BENCHMARKS)}.")] = None,
+    legacy_xstest: Annotated[
+        bool, typer.Option(help="RewardBench before September 2024: the xstest counts exchanged.")
+    ] = False,
+    bins: Annotated[int, typer.Option(min=1, help="Bins of the reliability diagram.")] = 10,
+    gold: Annotated[
+        str | None, typer.Option(help="Name of the score taken as true reward: adds a best-of-n curve.")
+    ] = None,
+    smallest_cell: Annotated[int, typer.Option(min=1, help="Pairs below which an annotator is not named.")] = 10,
+    reference: Annotated[str | None, typer.Option(help="Reference of an implicit reward: a model folder.")] = None,
+    beta: Annotated[float, typer.Option(help="Scale of an implicit reward; calibration depends on it.")] = 1.0,
+    max_length: Annotated[int | None, typer.Option(min=2, help="Longest candidate in tokens.")] = None,
+    truncate: Annotated[
+        str, typer.Option(help="For longer ones: prompt_left, completion_right or drop.")
+    ] = "prompt_left",
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that are computed at once.")] = 16_384,
+    chat_template: Annotated[str | None, typer.Option(help="Template in place of the tokenizer's own.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write an HTML report with the reliability diagram.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Measures a preference model.
+
+    On judged comparisons: accuracy with intervals by group and annotator, calibration (ECE, reliability, fitted
+    temperature), cycles, length, position and style bias, agreement beyond chance, and use of the criterion where
+    verdicts flip with it. With --benchmark: the published numbers by the published rules; a tie is wrong.
+
+    Examples:
+
+      assent eval preference-model prefs.jsonl --model reward-model --html report.html
+
+      assent eval preference-model filtered.parquet --model reward-model --benchmark rewardbench
+    """
+    options = scorer_options(
+        reference=reference,
+        beta=beta,
+        max_length=max_length,
+        truncate=truncate,
+        batch_tokens=batch_tokens,
+        chat_template=chat_template,
+        dtype=dtype,
+    )
+    if benchmark is not None and benchmark not in BENCHMARKS:
+        raise InputError("unknown benchmark", field="--benchmark", found=benchmark, expected=", ".join(BENCHMARKS))
+    for path in files:
+        if not path.is_file():
+            raise InputError("no such file", where=str(path))
+    if benchmark is not None:
+        numbers = benchmark_numbers(benchmark, files, opened(model, options), legacy_xstest)
+    else:
+        numbers = _comparison_numbers(files, opened(model, options), bins, gold, smallest_cell, seed)
+    numbers = {"model": model, "benchmark": benchmark, **numbers}
+    text = json.dumps(_without_nan(numbers), indent=1)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text + "\n")
+    if as_json:
+        typer.echo(text)
+    else:
+        print_numbers(numbers)
+    if html is not None:
+        _write_html(numbers, html)
+        typer.echo(f"report: {html}", err=True)
+
+
+def benchmark_numbers(name: str, files: list[Path], scorer: Any, legacy_xstest: bool) -> dict[str, Any]:
+    """The published numbers of a benchmark, as plain data."""
+    from assent.evaluation.benchmark_rows import benchmark_rows
+    from assent.evaluation.rag_rewardbench import rag_rewardbench
+    from assent.evaluation.rewardbench import rewardbench
+    from assent.evaluation.rewardbench2 import rewardbench2
+    from assent.evaluation.rm_bench import rm_bench
+
+    rows = benchmark_rows(files)
+    if name == "rewardbench":
+        return asdict(rewardbench(scorer, rows, legacy_xstest))
+    found: Any = {"rewardbench2": rewardbench2, "rm-bench": rm_bench, "rag-rewardbench": rag_rewardbench}[name]
+    return asdict(found(scorer, rows))
+
+
+def _comparison_numbers(
+    files: list[Path], scorer: Any, bins: int, gold: str | None, smallest_cell: int, seed: int
+) -> dict[str, Any]:
+    from assent.evaluation.preference_report import ReportOptions, preference_report
+    from assent.readers import read
+
+    comparisons = [comparison for path in files for comparison in read(path).comparisons]
+    scored = []
+    with Console(stderr=True).status("scoring") as status:
+        for start in range(0, len(comparisons), 128):
+            scored += scorer.score(comparisons[start : start + 128])
+            status.update(f"scored {len(scored)} of {len(comparisons)}")
+    return preference_report(comparisons, scored, ReportOptions(bins, gold, smallest_cell, seed))
+
+
+def print_numbers(numbers: Mapping[str, Any]) -> None:
+    """Tables of the numbers, nested ones under their own names."""
+    console = Console()
+    for title, rows in tables_of(numbers).items():
+        table = Table(title=Text(title), title_justify="left")
+        for column in rows[0]:
+            table.add_column(column, justify="left" if column == "name" else "right")
+        for row in rows:
+            table.add_row(*(Text(str(value)) for value in row.values()))
+        console.print(table)
+
+
+def tables_of(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
+    """Rows of text for each part of the numbers."""
+    plain = {key: value for key, value in numbers.items() if not isinstance(value, Mapping | list | tuple)}
+    tables: dict[str, list[dict[str, str]]] = {"summary": [{"name": k, "value": _shown(v)} for k, v in plain.items()]}
+    for key, value in numbers.items():
+        if isinstance(value, Mapping) and value:
+            tables[key] = _table(value)
+        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
+            tables[key] = [{name: _shown(cell) for name, cell in row.items()} for row in value]
+        elif isinstance(value, list | tuple):
+            tables["summary"].append({"name": key, "value": ", ".join(map(str, value)) or "none"})
+    return tables
+
+
+def _table(part: Mapping[str, Any]) -> list[dict[str, str]]:
+    nested = {name: value for name, value in part.items() if isinstance(value, Mapping) and "estimate" not in value}
+    if len(nested) == len(part):
+        columns = list(dict.fromkeys(name for value in nested.values() for name in value))
+        return [
+            {"name": name, **{column: _shown(value.get(column)) for column in columns}}
+            for name, value in nested.items()
+        ]
+    return [{"name": name, "value": _shown(value)} for name, value in part.items() if name != "bins"]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping) and "estimate" in value:
+        return f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return "; ".join(_shown(item) for item in value)
+    return "-" if value is None else str(value)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: such a number is null."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write_html(numbers: Mapping[str, Any], path: Path) -> None:
+    from assent.report import Report, line_chart
+
+    report = Report("Preference model", str(numbers["model"]))
+    calibrated = numbers.get("calibration")
+    if calibrated and calibrated["bins"]:
+        bins = calibrated["bins"]
+        confidence = [one["confidence"] for one in bins]
+        report.section("Reliability")
+        report.figure(
+            line_chart(
+                {"model": (confidence, [one["accuracy"] for one in bins]), "calibrated": ([0.5, 1.0], [0.5, 1.0])},
+                "confidence",
+                "accuracy",
+            ),
+            f"ECE {calibrated['ece']:.3f}; fitted temperature {calibrated['temperature']:.3g}.",
+        )
+    curve = numbers.get("best_of_n")
+    if curve:
+        report.section("Best of n")
+        kl = [math.sqrt(point["kl"]) for point in curve]
+        gold = {
+            "by the model": (kl, [point["gold"]["estimate"] for point in curve]),
+            "by the true reward": (kl, [point["oracle"] for point in curve]),
+        }
+        report.figure(line_chart(gold, "square root of KL (nats)", "true reward"), "Over-optimisation.")
+    for title, rows in tables_of(numbers).items():
+        report.section(title.replace("_", " "))
+        report.table(rows)
+    report.write(path)
