@@ -327,6 +327,12 @@ def test_every_kept_candidate_has_a_scored_token_within_the_bound(
         assert candidate.ids[: candidate.prompt_length] == first.ids[: first.prompt_length]
 
 
+def test_answers_that_truncation_makes_alike_are_counted() -> None:
+    encoder = CausalEncoder(byte_tokenizer(), max_length=6, truncate="completion_right")
+    _, report = encoder.encode_all([pair("q", "same start, one end", "same start, other end"), pair()])
+    assert report.alike == 1
+
+
 def test_an_empty_answer_is_its_end_token_or_nothing() -> None:
     encoded, report = CausalEncoder(byte_tokenizer()).encode_all([pair("why?", "", "no")])
     assert encoded[0].candidates[0].scored == 1

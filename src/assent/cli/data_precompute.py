@@ -54,7 +54,11 @@ def precompute_reference(
     needs, source, console = _needs_of(config), _source_of(config), Console(stderr=True)
     comparisons = _comparisons(config)
     opened = open_reference(source, folder)
-    encoded, report = _encoder(config, opened.tokenizer, needs).encode_all(comparisons)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("tokens", total=len(comparisons))
+        encoder = _encoder(config, opened.tokenizer, needs)
+        encoded, report = encoder.encode_all(comparisons, lambda done: bar.update(task, completed=done))
     for line in report.lines():
         console.print(line, markup=False, highlight=False)
     if not encoded:
@@ -62,7 +66,6 @@ def precompute_reference(
             "no record is left to score",
             found=", ".join(f"{count} {reason}" for reason, count in report.reasons.items()) or "no records",
         )
-    columns = (TextColumn("reference"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reference", total=None)
         done = precompute(

@@ -9,7 +9,7 @@ complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -62,14 +62,17 @@ class CausalEncoder:
         self.renderer = renderer_of(self.tokenizer, self.chat_template, self.template_options)
         self.tokens = TextTokens(self.tokenizer)
 
-    def encode_all(self, comparisons: Sequence[Comparison]) -> tuple[list[EncodedComparison], EncodingReport]:
-        """The encoded comparisons, in order, and what was cut or left out."""
+    def encode_all(
+        self, comparisons: Sequence[Comparison], progress: Callable[[int], None] = lambda done: None
+    ) -> tuple[list[EncodedComparison], EncodingReport]:
+        """The encoded comparisons, in order, and what was cut or left out; `progress` is told the records done."""
         encoded: list[EncodedComparison] = []
         reports = []
         for start in range(0, len(comparisons), CHUNK):
             part, report = self.encode_chunk(comparisons[start : start + CHUNK])
             encoded += part
             reports.append(report)
+            progress(min(start + CHUNK, len(comparisons)))
         return encoded, merged(reports, self.truncate, self.max_length)
 
     def encode_chunk(self, comparisons: Sequence[Comparison]) -> tuple[list[EncodedComparison], EncodingReport]:
@@ -87,6 +90,7 @@ class CausalEncoder:
         report.encoded = len(encoded)
         report.tokens = sum(one.tokens for one in encoded)
         report.scored_tokens = sum(candidate.scored for one in encoded for candidate in one.candidates)
+        report.alike = sum(_alike(one) for one in encoded)
         report.longest = max((len(c.ids) for one in encoded for c in one.candidates), default=0)
         return encoded, report
 
@@ -256,6 +260,12 @@ def _unscored(count: int) -> tuple[int, ...]:
 def _first_unscored(segments: tuple[int, ...]) -> tuple[int, ...]:
     """The segments with position 0 unscored: no context predicts it."""
     return segments if not segments or segments[0] == UNSCORED else (UNSCORED, *segments[1:])
+
+
+def _alike(comparison: EncodedComparison) -> bool:
+    """Whether several answers of a comparison are the same to the model."""
+    answers = [c.ids for c, role in zip(comparison.candidates, comparison.roles, strict=True) if role is None]
+    return len(answers) > 1 and len(set(answers)) == 1
 
 
 def _completion_scored(candidate: EncodedCandidate) -> bool:

@@ -50,6 +50,7 @@ class EncodingReport:
         prompts_unlike_serving: candidates whose template writes an answer's start differently from the generation
             prompt (thinking templates).
         control_tokens: records whose own text contains the tokenizer's control tokens.
+        alike: records whose answers have the same tokens, so that no preference between them can be learned.
         reordered: confidences that were turned round with their candidates.
     """
 
@@ -67,6 +68,7 @@ class EncodingReport:
     boundary_merges: int = 0
     prompts_unlike_serving: int = 0
     control_tokens: int = 0
+    alike: int = 0
     reordered: int = 0
 
     @property
@@ -126,6 +128,7 @@ _COUNTS = (
     "boundary_merges",
     "prompts_unlike_serving",
     "control_tokens",
+    "alike",
     "reordered",
 )
 
@@ -135,6 +138,7 @@ _SAID = (
     ("boundary_merges", "candidates whose completion was tokenised apart, since it would merge with its prompt"),
     ("prompts_unlike_serving", "candidates whose template differs from its own generation prompt"),
     ("control_tokens", "records whose text contains control tokens"),
+    ("alike", "records whose answers have the same tokens"),
     ("reordered", "confidences turned round with their candidates"),
 )
 
