@@ -22,6 +22,7 @@ from assent.objectives.dpop import DPOP
 from assent.objectives.dr_dpo import DrDPO
 from assent.objectives.exo_pair import EXOPair
 from assent.objectives.exo_rw import EXORW
+from assent.objectives.formula import Formula
 from assent.objectives.gpm import GPM
 from assent.objectives.gpo import GPO
 from assent.objectives.info_nca import InfoNCA
@@ -88,6 +89,7 @@ METHODS = (
     "DrDPO",
     "EXOPair",
     "EXORW",
+    "Formula",
     "GPM",
     "GPO",
     "IPO",
@@ -175,6 +177,7 @@ __all__ = [
     "DiscoPOP",
     "DrDPO",
     "EXOPair",
+    "Formula",
     "InfoNCA",
     "Judged",
     "KTOPair",

@@ -18,6 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import below_half, not_negative, one_of, positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import CHOSEN, PLAIN, Part
 from assent.objectives.sft import SFT
 
 
@@ -48,6 +49,14 @@ class CPO:
     def needs(self) -> Needs:
         """Pairs; the whole step where its lengths are averaged."""
         return Needs(pairs=True, batch=self.normalise == "step" and self.nll_weight > 0)
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        if self.label_smoothing or self.normalise == "step":
+            return None
+        chosen = Part(CHOSEN, weight=self.nll_weight, per_token=self.normalise == "answer")
+        return Part(PLAIN, scale=self.beta), chosen
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

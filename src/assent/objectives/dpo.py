@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import REFERENCED, Part
 
 # exp overflows in float32 beyond 88; past 30 the transformed log-ratio has long decided the pair.
 EXPONENT_LIMIT = 30.0
@@ -57,6 +58,12 @@ class DPO:
             raise ValueError(f"divergence must be reverse_kl, forward_kl, js or alpha, got {self.divergence!r}")
         if self.divergence == "alpha" and self.alpha_coefficient == 1:
             raise ValueError("alpha_coefficient 1 is reverse_kl; choose that divergence instead")
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        plain = self.divergence == "reverse_kl" and self.label_smoothing == 0
+        return (Part(REFERENCED, scale=self.beta),) if plain else None
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

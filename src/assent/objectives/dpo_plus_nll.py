@@ -18,6 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import not_negative, positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import CHOSEN, REFERENCED, Part
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class DPOPlusNLL:
     def __post_init__(self) -> None:
         positive(beta=self.beta)
         not_negative(nll_weight=self.nll_weight)
+
+    @property
+    def logic(self) -> tuple[Part, ...]:
+        """Its preference structure."""
+        return Part(REFERENCED, scale=self.beta), Part(CHOSEN, weight=self.nll_weight, per_token=True)
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

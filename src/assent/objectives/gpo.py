@@ -22,6 +22,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import one_of, positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import REFERENCED, Part
 
 # e^30 = 1e13: further out the exponential link would overflow in float32 and has long dominated the step.
 EXPONENT_LIMIT = 30.0
@@ -46,6 +47,15 @@ class GPO:
     def __post_init__(self) -> None:
         positive(beta=self.beta)
         one_of(get_args(Link), link=self.link)
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        known: dict[str, tuple[Part, ...]] = {
+            "logistic": (Part(REFERENCED, scale=self.beta),),
+            "hinge": (Part(REFERENCED, "hinge", scale=self.beta, shift=1),),
+        }
+        return known.get(self.link)
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from assent.objectives.checks import positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import REFERENCED, Part
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class IPO:
 
     def __post_init__(self) -> None:
         positive(beta=self.beta)
+
+    @property
+    def logic(self) -> tuple[Part, ...]:
+        """Its preference structure."""
+        return (Part(REFERENCED, "squared", scale=self.beta, per_token=self.average),)
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

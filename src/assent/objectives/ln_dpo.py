@@ -19,6 +19,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import below_half, positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import REFERENCED, Part
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class LNDPO:
     def __post_init__(self) -> None:
         positive(beta=self.beta)
         below_half(label_smoothing=self.label_smoothing)
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        plain = Part(REFERENCED, scale=self.beta, per_token=True)
+        return (plain,) if self.label_smoothing == 0 else None
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

@@ -20,6 +20,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import not_negative
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import CHOSEN, ODDS, Part
 
 # A certain answer (m = 0) has infinite odds; this is the nearest value whose log-odds are finite in float32.
 LARGEST_MEAN = -1e-7
@@ -39,6 +40,11 @@ class ORPO:
 
     def __post_init__(self) -> None:
         not_negative(odds_weight=self.odds_weight)
+
+    @property
+    def logic(self) -> tuple[Part, ...]:
+        """Its preference structure."""
+        return Part(CHOSEN, per_token=True), Part(ODDS, weight=self.odds_weight, per_token=True)
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

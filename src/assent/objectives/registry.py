@@ -144,6 +144,8 @@ def _option(name: str, key: str, value: Any, hint: Any) -> Any:
         return build_objective(value)
     if hint is Any:
         return value
+    if hint is str and isinstance(value, bool):
+        return str(value).lower()  # YAML reads the formula `true` as a boolean
     number = hint in (int, float)
     try:
         if number and isinstance(value, bool):

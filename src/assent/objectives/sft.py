@@ -19,6 +19,7 @@ from torch import Tensor
 from assent.errors import InputError
 from assent.objectives.checks import one_of
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import CHOSEN, Part
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class SFT:
     def needs(self) -> Needs:
         """A demonstration; the whole step where its lengths are averaged."""
         return Needs(demonstrations=True, batch=self.normalise == "step")
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        return (Part(CHOSEN, per_token=self.normalise == "answer"),) if self.normalise != "step" else None
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

@@ -18,6 +18,7 @@ from torch.nn.functional import logsigmoid
 
 from assent.objectives.checks import below_half, not_negative, positive
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import PLAIN, Part
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class SimPO:
         positive(beta=self.beta)
         not_negative(gamma=self.gamma)
         below_half(label_smoothing=self.label_smoothing)
+
+    @property
+    def logic(self) -> tuple[Part, ...] | None:
+        """Its preference structure."""
+        plain = Part(PLAIN, scale=self.beta, shift=self.gamma, per_token=True)
+        return (plain,) if self.label_smoothing == 0 else None
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""

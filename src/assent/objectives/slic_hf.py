@@ -16,6 +16,7 @@ from torch import Tensor
 
 from assent.objectives.checks import not_negative
 from assent.objectives.judged import Judged, Needs
+from assent.objectives.logic import CHOSEN, PLAIN, Part
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class SLiCHF:
 
     def __post_init__(self) -> None:
         not_negative(delta=self.delta, nll_weight=self.nll_weight)
+
+    @property
+    def logic(self) -> tuple[Part, ...]:
+        """Its preference structure."""
+        return Part(PLAIN, "margin", shift=self.delta), Part(CHOSEN, weight=self.nll_weight)
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""
