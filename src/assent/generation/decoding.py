@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from assent.comparison import Candidate, Comparison, Prompt
-from assent.errors import RunError
 from assent.generation.sampling import Generator, Sample, Sampling
 
 
@@ -45,10 +44,13 @@ class Plain:
 def comparison_of(
     prompt: Prompt, samples: Sequence[Sample], source: str, decoding: Mapping[str, Any] | None = None
 ) -> Comparison:
-    """The samples as a comparison; how each ended, and its log-probability, stand in `meta.samples`."""
+    """The samples as a comparison; how each ended, and its log-probability, stand in `meta.samples`.
+
+    Failed samples are left out; where all failed, `meta.failed` says so and one empty candidate holds the place.
+    """
     good = [sample for sample in samples if sample.finish_reason != "error"]
     if not good:
-        raise RunError("no completion could be drawn")
+        return Comparison(prompt, [Candidate("", source=source)], meta={"failed": "no completion could be drawn"})
     notes = [
         {
             "finish_reason": sample.finish_reason,

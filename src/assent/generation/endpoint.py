@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from assent.comparison import Prompt, content_key
-from assent.errors import AssentError, RunError
+from assent.errors import AssentError, InputError, RunError
 from assent.generation.cost import Ledger
 from assent.generation.prompts import messages_of
 from assent.generation.request import Answer, Request
@@ -68,8 +68,10 @@ class EndpointClient:
 
         One call asks for all K; a server that answers with fewer is asked for the rest one by one.
         """
+        if sampling.coupling != "independent":
+            raise InputError("an endpoint draws independent samples only", field="coupling", found=sampling.coupling)
         names = [content_key(prompt) for prompt in prompts] if keys is None else list(keys)
-        first = [_request(prompt, name, sampling) for prompt, name in zip(prompts, names, strict=True)]
+        first = [request_of(prompt, name, sampling) for prompt, name in zip(prompts, names, strict=True)]
         found: dict[int, list[Sample]] = {}
         missing: list[tuple[int, Request]] = []
         for index, answer in self.answers(first):
@@ -254,7 +256,8 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _request(prompt: Prompt, name: str, sampling: Sampling) -> Request:
+def request_of(prompt: Prompt, name: str, sampling: Sampling) -> Request:
+    """The call that draws a prompt's K samples; `name` is the record's key, which its seed depends on."""
     return Request(
         messages=messages_of(prompt),
         max_tokens=sampling.max_new_tokens,

@@ -23,7 +23,9 @@ Chat = Sequence[Message]
 class Respondent(Protocol):
     """Something that answers chats."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the records' `annotator` says."""
 
     def respond(self, chats: Sequence[tuple[Chat, Mapping[str, Any]]]) -> Iterator[tuple[int, str | None]]:
         """Pairs (index, text, or None if there was no answer) for chats with the JSON schema of their answer."""

@@ -1,0 +1,274 @@
+"""`assent judge`: verdicts by an endpoint, a model, a scorer, a rule or a person, written into the records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assent.cli import paid_work
+from assent.errors import InputError
+
+if TYPE_CHECKING:
+    from assent.comparison import Comparison
+    from assent.generation import EndpointClient, Ledger
+    from assent.judging import Judge, Rubric
+    from assent.work.journal import Journal
+
+
+class By(StrEnum):
+    """Who judges."""
+
+    endpoint = "endpoint"
+    model = "model"
+    scorer = "scorer"
+    rule = "rule"
+    person = "person"
+
+
+class How(StrEnum):
+    """How a rubric is asked."""
+
+    pairwise = "pairwise"
+    pointwise = "pointwise"
+    listwise = "listwise"
+    checklist = "checklist"
+    critique = "critique"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+    app.command("judge")(judge)
+
+
+def judge(
+    data: Annotated[Path, typer.Argument(help="Comparisons, such as those that `assent generate` wrote.")],
+    out: Annotated[Path, typer.Argument(help="The same comparisons with the verdicts in them.")],
+    by: Annotated[By, typer.Option("--judge", help="Who judges.")],
+    rubric: Annotated[
+        str, typer.Option(help="Name of a built-in rubric, or the path of your own YAML file.")
+    ] = "helpful",
+    mode: Annotated[How | None, typer.Option(help="How it is asked; default: as the rubric says.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model folder, or the model's name at the endpoint.")] = None,
+    endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible base URL.")] = None,
+    labels: Annotated[bool, typer.Option(help="Read the probability of the label in place of text.")] = False,
+    reference: Annotated[
+        str | None, typer.Option(help="scorer: reference of a policy that judges itself by log-ratio.")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="scorer: scale of the log-ratio.")] = 1.0,
+    rule: Annotated[
+        str | None, typer.Option(help="rule: package.module:function of (prompt, answer) or of a comparison.")
+    ] = None,
+    form: Annotated[
+        Path | None, typer.Option(help="person: CSV to fill in; written first, read when it is there.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the records' annotator says.")] = None,
+    one_order: Annotated[bool, typer.Option(help="Ask each pair once, in a random order, not in both.")] = False,
+    repair: Annotated[bool, typer.Option(help="Ask once more where an answer cannot be read.")] = True,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Room for a judge's reasoning and answer.")] = 1024,
+    seed: Annotated[int, typer.Option(help="Seed of shuffled orders.")] = 0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Endpoint: requests in flight.")] = 16,
+    timeout: Annotated[float, typer.Option(help="Endpoint: seconds until an answer counts as lost.")] = 120.0,
+    key_variable: Annotated[
+        str, typer.Option(help="Environment variable that holds the endpoint's key.")
+    ] = "OPENAI_API_KEY",
+    prices: Annotated[
+        Path | None, typer.Option(help="YAML {model: {prompt: .., completion: ..}} per million tokens.")
+    ] = None,
+    price_prompt: Annotated[float | None, typer.Option(help="Money per million tokens read.")] = None,
+    price_completion: Annotated[float | None, typer.Option(help="Money per million tokens written.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Stops before this much money is spent.")] = None,
+    token_budget: Annotated[int | None, typer.Option(help="Stops before this many tokens are spent.")] = None,
+    journal: Annotated[Path | None, typer.Option(help="SQLite file of what is done; default OUT.journal.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
+    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
+) -> None:
+    """Judges every comparison once; resumable, both orders by default, unreadable verdicts marked and counted.
+
+    Scores, annotator (the judge) and context (the rubric) are written into the records; `meta.judgement` says what
+    became of each. A record without a verdict is kept, marked `unparsed`, `failed` or `waiting`, without scores.
+    """
+    from assent.judging import load_rubric
+    from assent.work.journal import Journal
+
+    paid_work.refuse_existing(out)
+    asked = load_rubric(rubric)
+    comparisons = paid_work.read_comparisons(data)
+    options = _Options(
+        by, asked, mode, model, endpoint, labels, reference, beta, rule, form, one_order, repair, max_tokens, seed
+    )
+    _check(options)
+    ledger = paid_work.ledger_of(model or "", prices, price_prompt, price_completion, budget, token_budget)
+    if by is By.person:
+        _person(options, comparisons, out, name)
+        return
+    if dry_run:
+        typer.echo(json.dumps(_estimate(options, comparisons, ledger), indent=1))
+        return
+    place = journal or out.with_name(f"{out.name}.journal")
+    with Journal(place) as kept:
+        if by is By.endpoint:
+            chosen = _paid(options, _client(options, kept, ledger, concurrency, timeout, key_variable))
+        else:
+            chosen = _kept(_unpaid(options, trust_remote_code), options, kept)
+        chosen.name = name or chosen.name
+        _run(chosen, comparisons, out, place, ledger if by is By.endpoint else None)
+
+
+@dataclass(frozen=True)
+class _Options:
+    by: By
+    rubric: Rubric
+    mode: How | None
+    model: str | None
+    endpoint: str | None
+    labels: bool
+    reference: str | None
+    beta: float
+    rule: str | None
+    form: Path | None
+    one_order: bool
+    repair: bool
+    max_tokens: int
+    seed: int
+
+
+def _check(options: _Options) -> None:
+    """What each judge needs, said before anything is loaded."""
+    needed = {
+        By.endpoint: ("endpoint", "model"),
+        By.model: ("model",),
+        By.scorer: ("model",),
+        By.rule: ("rule",),
+        By.person: ("form",),
+    }[options.by]
+    for name in needed:
+        if getattr(options, name) is None:
+            raise InputError(f"--judge {options.by} needs --{name}", field=name)
+    if options.labels and options.by not in (By.endpoint, By.model):
+        raise InputError(f"--judge {options.by} reads no labels", field="labels")
+    wanted = (options.mode or How(options.rubric.mode)).value
+    if wanted == "checklist" and not options.rubric.asked:
+        raise InputError("the rubric has no checklist", field="mode", found=options.rubric.name)
+    if options.labels and wanted not in ("pairwise", "pointwise"):
+        raise InputError(
+            "labels answer pairs or single ratings", field="mode", found=wanted, expected="pairwise or pointwise"
+        )
+
+
+def _client(
+    options: _Options, journal: Journal, ledger: Ledger, concurrency: int, timeout: float, key_variable: str
+) -> EndpointClient:
+    from assent.generation import Endpoint, EndpointClient
+
+    assert options.endpoint is not None
+    assert options.model is not None
+    target = Endpoint(options.endpoint, options.model, key_variable, concurrency, timeout)
+    return EndpointClient(target, journal, ledger)
+
+
+def _paid(options: _Options, client: EndpointClient) -> Judge:
+    from assent.judging import EndpointRespondent, PromptedJudge
+    from assent.judging.labels import EndpointLabels, LabelJudge
+
+    if options.labels:
+        return LabelJudge(EndpointLabels(client), options.rubric, _label_mode(options))
+    respondent = EndpointRespondent(client, options.max_tokens)
+    return PromptedJudge(respondent, _asking(options), options.rubric.name, repair=options.repair)
+
+
+def _unpaid(options: _Options, trust_remote_code: bool) -> Judge:
+    if options.by is By.rule:
+        from assent.judging.rule import rule_judge
+
+        assert options.rule is not None
+        return rule_judge(options.rule)
+    assert options.model is not None
+    if options.by is By.scorer:
+        from assent.judging.scorers import ScorerJudge
+        from assent.preference_models.loading import ScorerOptions, open_scorer
+
+        scorer = open_scorer(options.model, ScorerOptions(reference=options.reference, beta=options.beta))
+        return ScorerJudge(scorer, "log_ratio" if options.reference else "reward")
+    loaded = paid_work.load_local(options.model, trust_remote_code)
+    if options.labels:
+        from assent.judging.labels import LabelJudge
+        from assent.judging.local_labels import LocalLabels
+
+        return LabelJudge(LocalLabels(*loaded, name=options.model), options.rubric, _label_mode(options))
+    from assent.generation import LocalGenerator
+    from assent.judging import GeneratorRespondent, PromptedJudge
+
+    respondent = GeneratorRespondent(LocalGenerator(*loaded, name=options.model), options.max_tokens)
+    return PromptedJudge(respondent, _asking(options), options.rubric.name, repair=options.repair)
+
+
+def _kept(judge: Judge, options: _Options, journal: Journal) -> Judge:
+    from assent.judging.remembered import RememberedJudge
+
+    if options.by is By.rule:
+        # A function's code can change between runs, and asking it again costs nothing.
+        return judge
+    models = [paid_work.fingerprint(one) for one in (options.model, options.reference) if one]
+    parts = [options.by.value, *models, options.rubric.model_dump_json(), str(options.mode), str(options.labels)]
+    parts += [str(one) for one in (options.beta, options.one_order, options.repair, options.max_tokens, options.seed)]
+    return RememberedJudge(judge, journal, json.dumps(parts))
+
+
+def _asking(options: _Options) -> Any:
+    from assent.judging import asking_of
+
+    mode: Any = options.mode.value if options.mode else None
+    return asking_of(options.rubric, mode, both_orders=not options.one_order, seed=options.seed)
+
+
+def _label_mode(options: _Options) -> Any:
+    return (options.mode or How(options.rubric.mode)).value
+
+
+def _person(options: _Options, comparisons: list[Comparison], out: Path, name: str | None) -> None:
+    from assent.judging.person import PersonJudge
+
+    assert options.form is not None
+    person = PersonJudge(options.form, options.rubric, name or "person", options.seed)
+    if not options.form.exists():
+        count = person.write(comparisons)
+        paid_work.say(f"{count} rows to fill in: {options.form}; then run the same command again")
+        return
+    _run(person, comparisons, out, options.form, None)
+
+
+def _run(judge: Judge, comparisons: list[Comparison], out: Path, journal: Path, ledger: Ledger | None) -> None:
+    from assent.judging import Tally, apply
+
+    tally = Tally()
+    found: dict[int, Comparison] = {}
+    total = len(comparisons)
+    with paid_work.saving(out, found, total, journal), paid_work.progress("judge", total, ledger) as step:
+        for index, verdict in judge.judge(comparisons):
+            found[index] = apply(comparisons[index], verdict, judge)
+            tally.add(verdict)
+            step()
+    paid_work.write_rows(out, (found[index] for index in sorted(found)))
+    summary = {"records": len(found), **tally.summary(), "out": str(out)}
+    typer.echo(json.dumps({**summary, **(ledger.summary() if ledger else {})}, indent=1))
+
+
+def _estimate(options: _Options, comparisons: list[Comparison], ledger: Ledger) -> dict[str, Any]:
+    from assent.generation import Request
+
+    if options.by in (By.scorer, By.rule):
+        return {"records": len(comparisons), "requests": 0}
+    mode = f"{_label_mode(options)}_label" if options.labels else None
+    asking = _asking(options)
+    requests = [
+        Request([{"role": "user", "content": question.text}], 1 if mode else options.max_tokens, temperature=0)
+        for comparison in comparisons
+        for question in asking.questions(comparison)
+    ]
+    found = paid_work.estimate(requests, ledger)
+    return found if options.by is By.endpoint else {"records": len(comparisons), "questions": len(requests)}
