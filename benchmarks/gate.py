@@ -1,0 +1,57 @@
+"""How a worker process is driven: it takes one step each time it is told to, so that programs can take turns."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+class Gate:
+    """A worker's side of the conversation; everything else the program prints goes to its log."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        self._started = 0.0
+
+    def say(self, kind: str, **content: Any) -> None:
+        """Sends one line."""
+        self._out.write(json.dumps({"kind": kind, **content}) + "\n")
+
+    def wait(self) -> bool:
+        """Waits to be told; False: stop."""
+        told = sys.stdin.readline().strip()
+        self._started = time.perf_counter()
+        return told == "go"
+
+    def stepped(self, **content: Any) -> None:
+        """Reports a step, with the seconds since it was told to take it."""
+        self.say("step", seconds=time.perf_counter() - self._started, **content)
+
+
+def peak_bytes() -> int:
+    """The largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_bytes() -> int:
+    """The resident size of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def state_bytes(model: Any, optimizer: Any) -> int:
+    """Parameters, gradients and optimizer state, exactly; tied weights once."""
+    parameters = {id(p): p for p in model.parameters()}.values()
+    weights = sum(p.numel() * p.element_size() * (2 if p.requires_grad else 1) for p in parameters)
+    states = optimizer.state.values()
+    return weights + sum(t.numel() * t.element_size() for s in states for t in s.values() if hasattr(t, "numel"))

@@ -1,0 +1,117 @@
+"""From the steps of workers to one row per side, and from rows to the page of results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.preparation import needed_tokens
+from benchmarks.running import Worker
+
+LOSS_TOLERANCE = 2e-3
+"""Two programs' losses of a step may differ by this share: clipping and sums in other orders, over several steps."""
+
+
+def summarised(case: Case, workers: Sequence[Worker], told: dict[str, Any], warm: int) -> list[dict[str, Any]]:
+    """One record per side; the first side's time is the unit."""
+    rows = json.loads(Path(told["rows"]).read_text())
+    per_step, count = told["per_step"], len(workers[0].steps)
+    needed = needed_tokens(rows[warm * per_step : count * per_step])
+    ours = median(step["seconds"] for step in workers[0].steps[warm:])
+    records = []
+    for worker in workers:
+        seconds = [step["seconds"] for step in worker.steps[warm:]]
+        spread = quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
+        records.append(
+            {
+                "side": worker.side.name,
+                "seconds": median(seconds),
+                "quartiles": [spread[0], spread[2]],
+                "times_slower": median(seconds) / ours,
+                "bar": worker.side.bar,
+                "needed_tokens_per_second": needed / sum(seconds),
+                "read_tokens": sum(step["read_tokens"] for step in worker.steps[warm:]),
+                "head_rows": sum(step["head_rows"] for step in worker.steps[warm:]),
+                "reference_passes": sum(step["reference_passes"] for step in worker.steps[warm:]),
+                "needed_tokens": needed,
+                "preparation_seconds": worker.ready["preparation"],
+                "peak_bytes": worker.end["peak_bytes"],
+                "losses": [step.get("loss") for step in worker.steps],
+                "route": worker.ready["route"],
+            }
+        )
+    return records
+
+
+def losses_agree(records: Sequence[dict[str, Any]]) -> bool:
+    """Whether every side reports the first side's loss in every step."""
+    for record in records[1:]:
+        for ours, theirs in zip(records[0]["losses"], record["losses"], strict=True):
+            if theirs is not None and abs(ours - theirs) > LOSS_TOLERANCE * max(abs(ours), 1e-6):
+                return False
+    return True
+
+
+def page(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
+    """The Markdown page."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `python -m benchmarks`; do not edit. Programs take turns step by step on the same model, data",
+        "and order; times are medians of the steps after the warm-up, with quartiles. *Needed* tokens count each",
+        "prompt once.",
+        "",
+        "Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
+    ]
+    for result in results.values():
+        lines += ["", f"## {result['title']}", ""]
+        lines += _table(result)
+    return "\n".join(lines) + "\n"
+
+
+def _table(result: dict[str, Any]) -> list[str]:
+    lines = []
+    if result.get("kind") == "steps":
+        agreed = "equal in every step" if result["losses_agree"] else "**NOT EQUAL**"
+        lines += [f"Losses of the sides: {agreed}. Measured {result['when']}, {result['steps']} steps.", ""]
+    columns = list(result["columns"])
+    lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in result["cells"]]
+    return lines
+
+
+COLUMNS = (
+    "side",
+    "seconds a step (quartiles)",
+    "times Assent's",
+    "bar",
+    "needed tokens/s",
+    "tokens read / needed",
+    "head rows",
+    "reference passes",
+    "preparation, s",
+    "peak memory, MiB",
+)
+
+
+def cells(records: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The table's cells of a case of steps."""
+    return [
+        [
+            r["side"],
+            f"{r['seconds']:.2f} ({r['quartiles'][0]:.2f}-{r['quartiles'][1]:.2f})",
+            f"{r['times_slower']:.2f}",
+            "" if r["bar"] is None else f"{r['bar']} {'reached' if r['times_slower'] >= r['bar'] else 'not reached'}",
+            f"{r['needed_tokens_per_second']:.0f}",
+            f"{r['read_tokens'] / r['needed_tokens']:.2f}",
+            str(r["head_rows"]),
+            str(r["reference_passes"]),
+            f"{r['preparation_seconds']:.1f}",
+            f"{r['peak_bytes'] / 2**20:.0f}",
+        ]
+        for r in records
+    ]

@@ -1,0 +1,114 @@
+"""Worker: TRL's DPOTrainer, one optimizer step at a time. Runs in the environment that has TRL."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from benchmarks.gate import Gate, peak_bytes, resident_bytes, state_bytes
+
+
+class Gated(TrainerCallback):
+    """Holds the trainer between its optimizer steps; what the trainer logs belongs to the step before."""
+
+    def __init__(self, gate: Gate, began: float) -> None:
+        self.gate, self.began = gate, began
+        self.read = self.head_rows = self.passes = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.gate.say("ready", preparation=time.perf_counter() - self.began, route="TRL")
+        control.should_training_stop = not self.gate.wait()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.gate.stepped(read_tokens=self.read, head_rows=self.head_rows, reference_passes=self.passes)
+        self.read = self.head_rows = self.passes = 0
+        if not self.gate.wait():
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if logs and "loss" in logs:
+            self.gate.say("log", loss=float(logs["loss"]))
+
+
+def count_tokens(model: torch.nn.Module, gated: Gated, reference: bool = False) -> None:
+    """Counts the tokens that go through a model's backbone and head."""
+
+    def seen(module: Any, arguments: Any, keywords: Any) -> None:
+        ids = keywords.get("input_ids", arguments[0] if arguments else None)
+        if ids is not None:
+            gated.read += ids.numel()
+            gated.head_rows += ids.numel()
+            gated.passes += int(reference)
+
+    model.register_forward_pre_hook(seen, with_kwargs=True)
+
+
+def main() -> None:
+    gate, imported = Gate(), resident_bytes()
+    told = json.loads(sys.argv[1])
+    options, per_step = told["options"], told["per_step"]
+    rows = json.loads(Path(told["rows"]).read_text())
+    if options.get("sort"):
+        rows = [
+            row
+            for start in range(0, len(rows), per_step)
+            for row in sorted(
+                rows[start : start + per_step],
+                key=lambda row: -len(row["prompt_ids"]) - max(map(len, row["completion_ids"])),
+            )
+        ]
+    data = Dataset.from_list(
+        [{"prompt": r["prompt"], "chosen": r["completions"][0], "rejected": r["completions"][1]} for r in rows]
+    )
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(told["model"], dtype=torch.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        config = DPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=options["per_device"],
+            gradient_accumulation_steps=per_step // options["per_device"],
+            precompute_ref_log_probs=bool(options.get("precompute")),
+            learning_rate=1e-5,
+            lr_scheduler_type="constant",
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            num_train_epochs=1,
+            max_length=None,
+            train_sampling_strategy="sequential",
+            gradient_checkpointing=False,
+            bf16=False,
+            use_cpu=True,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        began = time.perf_counter()
+        trainer = DPOTrainer(
+            model=model,
+            args=config,
+            train_dataset=data,
+            processing_class=AutoTokenizer.from_pretrained(told["model"]),
+        )
+        gated = Gated(gate, began)
+        trainer.add_callback(gated)
+        count_tokens(trainer.model.base_model, gated)
+        if getattr(trainer, "ref_model", None) is not None:
+            count_tokens(trainer.ref_model.base_model, gated, reference=True)
+        trainer.train()
+        exact = state_bytes(trainer.model, trainer.optimizer)
+    gate.say("end", working_bytes=peak_bytes() - exact - imported, peak_bytes=peak_bytes())
+
+
+if __name__ == "__main__":
+    main()

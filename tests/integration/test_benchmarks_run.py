@@ -1,0 +1,35 @@
+"""The benchmark's harness runs end to end on made-up pairs, so that it cannot rot."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_tiny_case_writes_its_page_and_its_losses_agree(tmp_path: Path) -> None:
+    arguments = [
+        "tiny",
+        "--steps",
+        "2",
+        "--without-trl",
+        "--work",
+        str(tmp_path / "w"),
+        "--output",
+        str(tmp_path / "o"),
+    ]
+    subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
+    result = json.loads((tmp_path / "o" / "benchmarks.json").read_text())["results"]["tiny"]
+    stored, live, padded = result["sides"]
+    assert result["losses_agree"]
+    assert stored["losses"] == pytest.approx(padded["losses"], rel=1e-4)
+    assert stored["losses"][-1] < stored["losses"][0] == pytest.approx(0.6931, abs=1e-3)
+    assert stored["reference_passes"] == 0
+    assert live["reference_passes"] > 0
+    assert stored["read_tokens"] <= stored["needed_tokens"] < padded["read_tokens"]
+    assert "tokens read / needed" in (tmp_path / "o" / "benchmarks.md").read_text()
