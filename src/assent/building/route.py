@@ -192,12 +192,16 @@ def chosen_labels(
 def feature_report(
     predictor: Predictor, features: Features, names: Sequence[str], routed: int = 100
 ) -> Mapping[str, float]:
-    """Predicted gain of routing `routed` comparisons that have each feature, by name; 0 where none has it."""
+    """Predicted gain of routing `routed` comparisons (fewer where there are fewer) with each feature, by name."""
     found = {}
     empty = predictor.predict(np.zeros((1, features.shape[1])))[0]
     for index, name in enumerate(names):
         rows = features[features[:, index]]
-        found[name] = float(predictor.predict(rows.mean(axis=0)[None] * routed)[0] - empty) if len(rows) else 0.0
+        found[name] = (
+            float(predictor.predict(rows.mean(axis=0)[None] * min(routed, len(rows)))[0] - empty)
+            if len(rows)
+            else 0.0
+        )
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
