@@ -14,7 +14,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from assent import readers
 from assent.cli import data_precompute
 from assent.comparison import to_dict
 from assent.encoding import CausalEncoder
@@ -22,8 +21,6 @@ from assent.errors import InputError, RunError
 from assent.likelihood.precompute import OpenReference, ReferenceSource, open_reference, precompute
 from assent.likelihood.stored_reference import ReferenceStore
 from tests.tiny import save_tiny_lm, tiny_comparisons
-
-needs_readers = pytest.mark.skipif(not hasattr(readers, "read"), reason="the readers are not there yet")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +45,6 @@ def call(*arguments: object) -> dict[str, int]:
     return json.loads(result.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-@needs_readers
 def test_a_second_call_and_another_run_file_score_nothing(model: Path, tmp_path: Path) -> None:
     data, store = write(tmp_path / "prefs.jsonl", 20), tmp_path / "store"
     first = call("--model", model, "--data", data, "--store", store)
@@ -67,7 +63,6 @@ def test_a_second_call_and_another_run_file_score_nothing(model: Path, tmp_path:
     assert call(run, "data.max_length=60")["found"] > 0
 
 
-@needs_readers
 def test_what_cannot_be_precomputed_is_said(model: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "prefs.jsonl", 2)
     with pytest.raises(InputError, match="needs a run file"):

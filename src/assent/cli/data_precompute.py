@@ -159,8 +159,17 @@ def _comparisons(config: Any) -> list[Any]:
     held_out = config.data.eval.sources if config.data.eval is not None else None
     found: list[Any] = []
     for source in _unique([*config.data.train, *(held_out or [])]):
-        records = read(source.path).comparisons
-        found += records[: source.limit]
+        result = read(
+            source.path,
+            split=source.split,
+            columns=source.columns or config.data.columns,
+            format=source.format or config.data.format,
+            on_invalid=config.data.on_invalid,
+            limit=source.limit,
+            name=source.name,
+            revision=source.revision,
+        )
+        found += result.comparisons
     return found
 
 
