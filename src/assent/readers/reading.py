@@ -143,13 +143,13 @@ class _Reading:
         sample = list(itertools.islice(rows, SAMPLE))
         if not sample:
             raise InputError("the file has no rows, only blank lines", where=part.name)
-        row_format = self._format_of(sample, part.name)
+        row_format = self._format_of(sample)
         for row in itertools.chain(sample, rows):
             self._row(row, row_format)
             if self.limit is not None and len(self.comparisons) >= self.limit:
                 return
 
-    def _format_of(self, sample: list[RawRow], where: str) -> RowFormat | None:
+    def _format_of(self, sample: list[RawRow]) -> RowFormat | None:
         """The format of a part; None if no row of the sample could even be parsed."""
         values = [column_names.rename(row.value, self.columns) for row in sample if row.value is not None]
         if self.chosen is not None:
@@ -157,7 +157,8 @@ class _Reading:
             return self.chosen
         if not values:
             return None
-        row_format, reason = detect(values, where)
+        first = next(row.where for row in sample if row.value is not None)
+        row_format, reason = detect(values, first)
         self.found.setdefault(row_format.name, reason)
         return row_format
 
