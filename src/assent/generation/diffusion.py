@@ -7,6 +7,7 @@ f = f_null + guidance (f_condition - f_null), 1 being none.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,6 +47,11 @@ def sample(
     """
     denoise = denoiser_for(model)
     scheduler.set_timesteps(steps)
+    options: dict[str, Any] = {}
+    if "use_clipped_model_output" in inspect.signature(scheduler.step).parameters:
+        # With the clean estimate clipped, a step needs the noise that belongs to the clipped one: the network's own
+        # pulls the sample back out of range at every step, which collapses models that align strongly.
+        options["use_clipped_model_output"] = bool(scheduler.config.get("clip_sample"))
     state = start * float(getattr(scheduler, "init_noise_sigma", 1.0))
     for done, timestep in enumerate(scheduler.timesteps):
         told = timestep.expand(len(state)).to(state.device)
@@ -54,7 +60,7 @@ def sample(
         if guidance != 1.0 and without is not None:
             null = denoise(model, shown, told, without)
             predicted = null + guidance * (predicted - null)
-        state = scheduler.step(predicted, timestep, state).prev_sample
+        state = scheduler.step(predicted, timestep, state, **options).prev_sample
         if progress:
             progress(done + 1, steps)
     return state

@@ -28,6 +28,8 @@ from assent.likelihood.policy import Batch, Policy
 
 LATENTS = "latents"
 """The medium that is denoised; every other medium of a candidate is conditioning of its denoiser."""
+NOISY, TARGET = "noisy", "target"
+"""Entries of a batch whose noisy latents and targets are given instead of drawn."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,11 @@ class DiffusionPolicy(Policy):
         """The network's prediction and its target for every row of the batch."""
         noising = self.noising.to(batch[LATENTS].device)
         clean, noise, index = batch[LATENTS], batch["noise"].to(batch[LATENTS]), batch["index"]
-        noisy = noising.noisy(clean, noise, index)
+        noisy = batch[NOISY] if NOISY in batch else noising.noisy(clean, noise, index)
+        target = batch[TARGET] if TARGET in batch else noising.target(clean, noise, index)
         conditioning: Conditioning = batch["conditioning"]  # type: ignore[assignment]
         predicted = self.denoise(self.model, noisy, noising.timesteps[index], conditioning)
-        return predicted, noising.target(clean, noise, index)
+        return predicted, target
 
     def _statistics(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:
         unknown = set(names) - {"log_snr"}
