@@ -270,6 +270,20 @@ def test_stored_numbers_are_those_of_the_reference_in_every_batch(tmp_path: Path
     assert verify(store, live, policy, ragged) == 8
 
 
+def test_half_precision_is_compared_within_its_own_bounds(tmp_path: Path) -> None:
+    """Stored from padded rows, asked for by shared prefixes: other sums of the same bfloat16 numbers."""
+    records = encoded(12, 3)
+    padded, shared = (PaddedCausalPolicy(tiny_lm(dtype=torch.bfloat16)), build_policy(tiny_lm(dtype=torch.bfloat16)))
+    store = stored(tmp_path, padded)
+    score_missing(store, FrozenReference(padded), padded, records)
+    assert verify(store, FrozenReference(shared), shared, records) == 8
+    with torch.no_grad():
+        for parameter in shared.parameters():
+            parameter.mul_(1.1)
+    with pytest.raises(RunError, match="not those of the reference"):
+        verify(store, FrozenReference(shared), shared, records)
+
+
 def test_ten_per_cent_more_rows_cost_ten_per_cent_more_work(tmp_path: Path) -> None:
     records = encoded(22)
     policy = PaddedCausalPolicy(tiny_lm())

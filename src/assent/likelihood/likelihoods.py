@@ -12,10 +12,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from assent.encoding.encoded import COMPLETION, FIRST_STREAM, PROMPT
 from assent.errors import InputError
 
-COMPLETION, PROMPT, FIRST_STREAM = 0, 1, 2
-"""Segments: a completion's tokens, its prompt's (joint preferences), and from 2 on streams or marked spans."""
+__all__ = ["COMPLETION", "FIRST_STREAM", "PROMPT", "Likelihoods"]
 
 
 @dataclass(frozen=True, eq=False)
