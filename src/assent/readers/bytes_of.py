@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,8 @@ FOREIGN = {
 }
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BOM = b"\xef\xbb\xbf"
-CUT_SHORT = (EOFError, OSError, ValueError)
-"""What the decompressors raise for a stream that ends early or is damaged; zlib.error is a ValueError's sibling."""
+DAMAGE = (EOFError, OSError, ValueError, zlib.error)
+"""What the decompressors raise for a stream that ends early or is damaged."""
 
 
 @contextmanager
@@ -46,6 +47,14 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         _refuse_foreign(head, path)
         compression = next((name for magic, name in COMPRESSIONS.items() if head.startswith(magic)), None)
         yield _decompressed(stream, compression) if compression else stream
+
+
+def beginning(stream: Any, where: str) -> bytes:
+    """The first bytes of a stream that `opened` gave, without moving in it."""
+    try:
+        return bytes(stream.peek(4)[:4])
+    except DAMAGE as error:
+        raise cut_short(f"{where}:1", 0, error) from None
 
 
 def check_text(head: bytes, where: str) -> bytes:

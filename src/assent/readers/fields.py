@@ -137,6 +137,10 @@ def _message(message: Any, place: str) -> Message:
     if not isinstance(message, Mapping):
         raise InputError("a message is an object", field=place, found=shown(message), expected="role and content")
     if "role" in message and ("content" in message or message.get("tool_calls")):
+        if isinstance(message.get("content"), list) and not message["content"]:
+            raise InputError(
+                "a message without content", field=f"{place}.content", found="[]", expected="text or parts"
+            )
         # Tables give every message every key; a null one is a key that the message does not have.
         return {key: item for key, item in message.items() if item is not None or key == "content"}
     for speaker, words in TURN_KEYS:

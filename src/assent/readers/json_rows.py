@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from typing import IO, Any
 
 from assent.errors import InputError
 from assent.readers import fields
-from assent.readers.bytes_of import CUT_SHORT, check_text, cut_short
+from assent.readers.bytes_of import DAMAGE, check_text, cut_short
 from assent.readers.raw_row import RawRow
 
 LONGEST_LINE = 32 * 1024 * 1024
@@ -23,7 +22,6 @@ KEPT_OF_LONG_LINE = 2000
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 SPACE = re.compile(r"[\s,]*")
-DAMAGE = (*CUT_SHORT, zlib.error)
 
 
 def json_rows(stream: IO[bytes], file: str) -> Iterator[RawRow]:

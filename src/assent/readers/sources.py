@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assent.errors import InputError
-from assent.readers.bytes_of import opened
+from assent.readers.bytes_of import beginning, opened
 from assent.readers.json_rows import json_rows
 from assent.readers.raw_row import RawRow
 from assent.readers.table_rows import csv_rows, mapping_rows, parquet_rows, suffix_delimiter
@@ -57,8 +57,7 @@ def parts(source: Any, split: str | None, name: str | None, revision: str | None
 def file_rows(path: Path, name: str) -> Iterator[RawRow]:
     """The rows of a file by what it holds: Parquet by its first bytes, CSV by its name, else JSON."""
     with opened(path) as stream:
-        # Both kinds of stream, plain and decompressed, can look ahead without moving.
-        peeked = stream.peek(4)[:4] if hasattr(stream, "peek") else b""
+        peeked = beginning(stream, name)
         if peeked == PARQUET_MAGIC:
             yield from parquet_rows(stream, name)
         elif {".csv", ".tsv"} & set(path.suffixes):

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from assent.errors import InputError
-from assent.readers.bytes_of import check_text
-from assent.readers.json_rows import DAMAGE, LONGEST_LINE, parsed
+from assent.readers.bytes_of import DAMAGE, check_text, cut_short
+from assent.readers.json_rows import LONGEST_LINE, parsed
 from assent.readers.raw_row import RawRow
 
 BATCH = 1024
@@ -107,8 +107,6 @@ def _decoded(stream: IO[bytes], file: str) -> Iterator[str]:
             remedy="Save the file as UTF-8 (iconv -f LATIN1 -t UTF-8)",
         ) from None
     except DAMAGE as error:
-        from assent.readers.bytes_of import cut_short
-
         raise cut_short(f"{file}:{number + 1}", number, error) from None
 
 

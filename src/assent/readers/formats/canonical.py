@@ -33,7 +33,30 @@ def recognise(row: Row) -> str | None:
 def read(row: Row) -> Comparison:
     """The comparison of a canonical row; unknown fields are an error, since a typo must not lose data."""
     # A copy of the file in a table gives every object every key; a null there is a key that the object lacks.
-    return from_dict({name: _without_nulls(value) for name, value in row.items()})
+    row = {name: _without_nulls(value) for name, value in row.items()}
+    _check_talk(row, "prompt", "")
+    _check_numbers(row, ("confidence", "weight"), "")
+    for index, candidate in enumerate(fields.sequence(row, "candidates")):
+        if isinstance(candidate, Mapping):
+            place = f"candidates[{index}]."
+            _check_talk(candidate, "completion", place)
+            _check_talk(candidate, "prompt", place)
+            _check_numbers(candidate, ("score",), place)
+            scores = candidate.get("scores")
+            if isinstance(scores, Mapping):
+                _check_numbers(scores, tuple(scores), f"{place}scores.")
+    return from_dict(row)
+
+
+def _check_talk(row: Mapping[str, Any], name: str, place: str) -> None:
+    """Messages are there if they are promised; what they are is the record's own check."""
+    if isinstance(row.get(name), list):
+        fields.messages(row[name], f"{place}{name}")
+
+
+def _check_numbers(row: Mapping[str, Any], names: Sequence[str], place: str) -> None:
+    for name in names:
+        fields.optional_number(row.get(name), f"{place}{name}")
 
 
 def recognise_table(row: Row) -> str | None:
