@@ -245,11 +245,13 @@ def verify(
     there = [comparison for index, comparison in enumerate(comparisons) if index not in lacking]
     count = min(len(there), max(8, min(len(there) // 200, 256)))
     sample = random.Random(seed).sample(there, count)
+    # Damaged records are scored again when they are needed; they must not keep sound ones from being compared.
+    damaged = set(store.unreadable(sample))
+    sample = [comparison for index, comparison in enumerate(sample) if index not in damaged]
     for group in cut([policy.cost(comparison) for comparison in sample], budget) if sample else []:
         batch = [sample[index] for index in group]
         stored = store.get(batch)
-        if stored is None:
-            continue  # damaged: scored again when it is needed
+        assert stored is not None
         fresh = reference(batch, move(policy.collate(batch)))
         found = differences(_on_cpu(fresh), stored)
         if not agree(found, next(policy.parameters()).dtype):
@@ -259,7 +261,7 @@ def verify(
                 f"records {', '.join(comparison.id[:12] for comparison in batch[:4])}. Delete that folder to score "
                 "again, or find out what changed (device, attention and versions are in its `scored-by` files)"
             )
-    return count
+    return len(sample)
 
 
 def layout(comparisons: Sequence[EncodedComparison]) -> tuple[Tensor, Tensor, Tensor]:
