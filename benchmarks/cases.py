@@ -112,7 +112,7 @@ def tiny_pairs() -> list[Row]:
     """A few made-up pairs, so that the whole harness can be tried in seconds without any data."""
     return [
         {
-            "prompt": f"Here is a longer request, shared by both answers: say a thing of {number} and {number * 7}.\n\nAnswer:",
+            "prompt": f"A longer request that both answers share: what of {number} and {number * 7}?\n\nAnswer:",
             "completions": [f" {number} follows {number - 1}, and it is fine.", f" No. {number}"],
         }
         for number in range(1, 60)
