@@ -77,7 +77,8 @@ class LCPO(nn.Module):
 
     def trust(self, batch: Judged) -> Tensor:
         """[B] the reliability of each comparison's annotator."""
-        return torch.tensor([self.reliabilities.get(name, self.reliability) for name in annotators(batch)])
+        known = [self.reliabilities.get(name, self.reliability) for name in annotators(batch)]
+        return torch.tensor(known, dtype=torch.float64)
 
     def learn(self, batch: Judged, right: Tensor) -> None:
         """Moves the reliabilities of the annotators present, and remembers how far each comparison is trusted."""
