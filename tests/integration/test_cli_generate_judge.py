@@ -196,3 +196,32 @@ def test_mistakes_in_the_options_are_named(tmp_path: Path, capsys: pytest.Captur
         == 2
     )
     assert "costs nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", [["--engine", "pool", "--workers", 2], ["--rank", "0/2"]])
+def test_shards_give_the_same_as_one_process(tmp_path: Path, model: Path, prompts: Path, how: list[Any]) -> None:
+    options = ["--model", model, "--samples", 2, "--max-new-tokens", 5]
+    assert run("generate", prompts, tmp_path / "whole.jsonl", *options) == 0
+    parts = tmp_path / "parts.jsonl"
+    assert run("generate", prompts, parts, *options, *how, "--shard-size", 2) == 0
+    if "--rank" in how:
+        assert not parts.exists(), "the other rank's shards are missing"
+        assert run("generate", prompts, parts, *options, "--rank", "1/2", "--shard-size", 2) == 0
+    assert [row["candidates"] for row in rows(parts)] == [row["candidates"] for row in rows(tmp_path / "whole.jsonl")]
+    assert not list(tmp_path.rglob("*.tmp*"))
+    again = tmp_path / "again"
+    parts.rename(again)
+    assert run("generate", prompts, parts, *options, *how, "--shard-size", 3) == 2, "another cut is other work"
+
+
+def test_ray_judges_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    data = write(tmp_path / "data.jsonl", answers(5))
+    (tmp_path / "rules_for_ray.py").write_text("def goods(prompt, answer):\n    return answer.count('good')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    options = ["--judge", "rule", "--rule", "rules_for_ray:goods", "--engine", "ray", "--shard-size", 2]
+    assert run("judge", data, tmp_path / "out.jsonl", *options) == 0
+    assert [row["candidates"][0]["score"] for row in rows(tmp_path / "out.jsonl")] == [0, 1, 2, 0, 1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assent.cli import paid_work
+from assent.cli.sharded_work import Engine, run_sharded
 from assent.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,16 +86,27 @@ def generate(
     dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
     vllm: Annotated[bool, typer.Option(help="Run the model in vLLM, offline, in this process.")] = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="process: here; pool: processes; ray: Ray tasks, on a cluster too.")
+    ] = Engine.process,
+    workers: Annotated[int | None, typer.Option(min=1, help="pool: processes.")] = None,
+    rank: Annotated[str | None, typer.Option(help="r/N: do every N-th shard, for cluster arrays.")] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="ray: GPUs of a task.")] = 0,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard, with --engine or --rank.")] = 256,
 ) -> None:
     """Draws completions; resumable: the same command after a kill goes on and repeats nothing that was paid for.
 
     The output's rows are comparisons with one candidate per sample, ready for `assent judge`. With best_of_n, rps
     and orchestrator the candidates are scored and `meta.decoding.chosen` names the best.
     """
+    settings = {name: value for name, value in locals().items() if name not in ("prompts", "out")}
     from assent.generation import Endpoint, EndpointClient, Sampling
     from assent.work.journal import Journal
 
     paid_work.refuse_existing(out)
+    if (engine is not Engine.process or rank is not None) and not dry_run:
+        run_sharded("assent.cli.generate:generate", prompts, out, settings)
+        return
     rows = paid_work.read_prompts(prompts)
     sampling = Sampling(samples, max_new_tokens, temperature, top_p, top_k, seed, tuple(stop or ()), coupling.value)
     ledger = paid_work.ledger_of(model, prices, price_prompt, price_completion, budget, token_budget)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assent.cli import paid_work
+from assent.cli.sharded_work import Engine, run_sharded
 from assent.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,16 +87,29 @@ def judge(
     journal: Annotated[Path | None, typer.Option(help="SQLite file of what is done; default OUT.journal.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
+    engine: Annotated[
+        Engine, typer.Option(help="process: here; pool: processes; ray: Ray tasks, on a cluster too.")
+    ] = Engine.process,
+    workers: Annotated[int | None, typer.Option(min=1, help="pool: processes.")] = None,
+    rank: Annotated[str | None, typer.Option(help="r/N: do every N-th shard, for cluster arrays.")] = None,
+    gpus: Annotated[float, typer.Option(min=0, help="ray: GPUs of a task.")] = 0,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard, with --engine or --rank.")] = 256,
 ) -> None:
     """Judges every comparison once; resumable, both orders by default, unreadable verdicts marked and counted.
 
     Scores, annotator (the judge) and context (the rubric) are written into the records; `meta.judgement` says what
     became of each. A record without a verdict is kept, marked `unparsed`, `failed` or `waiting`, without scores.
     """
+    settings = {name: value for name, value in locals().items() if name not in ("data", "out")}
     from assent.judging import load_rubric
     from assent.work.journal import Journal
 
     paid_work.refuse_existing(out)
+    if (engine is not Engine.process or rank is not None) and not dry_run:
+        if by is By.person:
+            raise InputError("a person fills one form", field="engine", remedy="Leave out --engine and --rank")
+        run_sharded("assent.cli.judge:judge", data, out, settings)
+        return
     asked = load_rubric(rubric)
     comparisons = paid_work.read_comparisons(data)
     options = _Options(
