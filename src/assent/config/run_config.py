@@ -27,7 +27,9 @@ class ModelConfig(_Section):
     )
     tokenizer: str | None = Field(None, description="Hub name or folder of the tokenizer; default: the model's.")
     revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
-    dtype: Dtype = Field("auto", description="Type of the weights in memory; auto: as they were saved.")
+    dtype: Dtype = Field(
+        "auto", description="Type of the weights in memory; auto: float32 if they are trained, else as saved."
+    )
     attention: str = Field("auto", description="Attention of transformers: auto, sdpa, eager, flash_attention_2, ...")
     layout: Literal["auto", "shared", "padded"] = Field(
         "auto", description="shared: prompts are computed once per comparison; padded: one padded row per candidate."
@@ -185,6 +187,17 @@ class RunConfig(_Section):
     def output_dir(self) -> str:
         """The run folder."""
         return str(self.training.get("output_dir") or "out")
+
+    @property
+    def weights_dtype(self) -> str | None:
+        """The type of the weights in memory; None: as they were saved.
+
+        Weights that are trained are float32 unless asked otherwise: in 16 bits the small steps of preference
+        learning round to nothing. `training.bf16` computes in 16 bits all the same.
+        """
+        if self.model.dtype != "auto":
+            return self.model.dtype
+        return None if self.peft is not None or self.quantization is not None else "float32"
 
     def where(self, key: str) -> str | None:
         """File and line of a dotted key, where the configuration came from a file."""

@@ -1,1 +1,6 @@
-"""The one trainer and what surrounds a step: gradient combination, curricula, reward-gradient loops."""
+"""The one trainer, and runs from configuration to run folder."""
+
+from assent.training.run import Given, TrainResult, align, train
+from assent.training.trainer import PreferenceTrainer
+
+__all__ = ["Given", "PreferenceTrainer", "TrainResult", "align", "train"]

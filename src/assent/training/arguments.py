@@ -17,6 +17,10 @@ from assent.likelihood.policy import Policy
 logger = logging.getLogger(__name__)
 
 
+SET_BY_TRANSFORMERS = ("do_eval",)
+"""Refused in a run file, but set by TrainingArguments itself when other fields ask for it."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Arguments for the Trainer, and what they asked for that it must not do itself.
@@ -81,8 +85,10 @@ def prepared_arguments(args: TrainingArguments, policy: Policy) -> Prepared:
 
 
 def _refuse(args: TrainingArguments) -> None:
-    usual = TrainingArguments(output_dir=str(args.output_dir), report_to="none", use_cpu=True)
+    usual = TrainingArguments(output_dir=str(args.output_dir), report_to="none", use_cpu=args.use_cpu)
     for name, rule in TRAINING_FIELDS.items():
+        if name in SET_BY_TRANSFORMERS:
+            continue
         if rule.kind == "refused" and hasattr(args, name) and getattr(args, name) != getattr(usual, name):
             raise InputError(
                 f"`{name}` is refused",

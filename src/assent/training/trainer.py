@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,10 @@ class PreferenceTrainer(SavingTrainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         prepared = prepared_arguments(args, policy)
+        try:
+            Path(args.output_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError("output_dir cannot be made", where=str(args.output_dir), found=str(error)) from None
         super().__init__(
             model=policy,
             args=prepared.arguments,
@@ -99,12 +104,10 @@ class PreferenceTrainer(SavingTrainer):
             combiner,
             dropout,
         )
-        for part in (objective, reference):
-            if isinstance(part, nn.Module):
-                part.to(self.args.device)
-        frozen = getattr(reference, "policy", None)
-        if isinstance(frozen, nn.Module):
-            frozen.to(self.args.device)
+        if isinstance(objective, nn.Module):
+            objective.to(self.args.device)
+        if reference is not None:
+            self.use_reference(reference)
         self.metrics = Metrics(objective, self.args.device)
         self._logged_at = time.monotonic()
 
@@ -141,6 +144,36 @@ class PreferenceTrainer(SavingTrainer):
             tables = {id(m.weight) for m in self.policy.modules() if isinstance(m, nn.Embedding)}
             self._counted_weights = sum(p.numel() for p in self.policy.parameters() if id(p) not in tables)
         return self._counted_weights
+
+    def wanted(self) -> list[EncodedComparison]:
+        """Every comparison this run will ask a reference for, helpers that are drawn while training included."""
+        held_out = self.eval_dataset or []
+        sets = list(held_out.values()) if isinstance(held_out, Mapping) else [held_out]
+        if ROLE not in self.objective.needs.helpers:
+            return [*self.train_dataset, *(comparison for part in sets for comparison in part)]
+        steps = self.args.max_steps
+        if steps <= 0:
+            steps = math.ceil(self.args.num_train_epochs * len(self.order))
+        found: list[EncodedComparison] = []
+        for number in range(steps):
+            epoch, index = divmod(number, len(self.order))
+            chosen = [self.train_dataset[at] for at in self.order.step(epoch, index)]
+            found += self._with_helpers(chosen, number, self.train_dataset)
+        for part in sets:
+            for group in self._evaluation_groups(part):
+                found += group
+        return found
+
+    def _evaluation_groups(self, dataset: Sequence[EncodedComparison]) -> list[Sequence[EncodedComparison]]:
+        size = self.order.per_step
+        return [self._with_helpers(dataset[at : at + size], -1 - at, dataset) for at in range(0, len(dataset), size)]
+
+    def use_reference(self, reference: Reference) -> None:
+        """Sets what log-ratios are taken against, before training starts."""
+        frozen = getattr(reference, "policy", None)
+        if isinstance(frozen, nn.Module):
+            frozen.to(self.args.device)
+        self.step_function.reference = reference
 
     # -- the step
 
@@ -231,10 +264,7 @@ class PreferenceTrainer(SavingTrainer):
                 merged |= self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}")
             return merged
         started = time.monotonic()
-        groups = [
-            self._with_helpers(dataset[at : at + self.order.per_step], -1 - at, dataset)
-            for at in range(0, len(dataset), self.order.per_step)
-        ]
+        groups = self._evaluation_groups(dataset)
         found = evaluated(self.step_function, self.model, groups, self.args.device)
         found["runtime"] = time.monotonic() - started
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}

@@ -1,0 +1,332 @@
+"""A run from its configuration to its folder: read, match, encode, load, train, save."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from assent.comparison import Comparison, content_key
+from assent.config import RunConfig, run_from
+from assent.encoding import EncodedComparison, what_the_model_sees
+from assent.errors import InputError
+from assent.likelihood.loading import load_tokenizer
+from assent.likelihood.policy import Policy
+from assent.objectives import Objective, build_objective
+from assent.training import run_folder
+from assent.training.alarms import Alarms
+from assent.training.arguments import training_arguments
+from assent.training.checkpoints import newest_complete
+from assent.training.combining import GradientCombiner
+from assent.training.data import Encoded, Records, encode_records, read_records
+from assent.training.gradients import build_combination
+from assent.training.models import check_reference, load_policy, open_reference, policy_of
+from assent.training.plan import Plan, plan_run
+from assent.training.probes import write_probes
+from assent.training.progress import Events, OnEvent
+from assent.training.trainer import PreferenceTrainer
+from assent.training.weights import save_weights
+
+
+@dataclass
+class TrainResult:
+    """What a run left.
+
+    Args:
+        folder: the run folder.
+        plan: what was resolved before anything was loaded.
+        steps: optimizer steps taken in total; 0 for a dry run.
+        metrics: the last logged number of each name.
+        resumed_from: the checkpoint that training went on from.
+        skipped: checkpoints that were passed over, with the reason.
+        policy: the trained policy; None for a dry run.
+        tokenizer: its tokenizer.
+    """
+
+    folder: Path
+    plan: Plan
+    steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    resumed_from: Path | None = None
+    skipped: tuple[tuple[Path, str], ...] = ()
+    policy: Policy | None = None
+    tokenizer: Any = None
+
+    @property
+    def model(self) -> Any:
+        """The trained model, as transformers or PEFT know it."""
+        return None if self.policy is None else self.policy.model
+
+    @property
+    def model_folder(self) -> Path:
+        """Where the trained model is saved."""
+        return self.folder / run_folder.MODEL
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a library user hands over in place of names in the configuration."""
+
+    comparisons: Sequence[Comparison] | None = None
+    model: Any = None
+    tokenizer: Any = None
+
+
+@dataclass
+class Setting:
+    """A run that has been checked: everything but the weights is there."""
+
+    config: RunConfig
+    objective: Objective
+    name: str
+    combiner: GradientCombiner | None
+    records: Records
+    encoded: Encoded
+    tokenizer: Any
+    plan: Plan
+
+
+def align(
+    model: Any,
+    data: Any,
+    objective: Any,
+    output_dir: str | Path = "out",
+    *,
+    tokenizer: Any = None,
+    resume: bool = False,
+    on_event: OnEvent | None = None,
+    **settings: Any,
+) -> TrainResult:
+    """Aligns a model with preferences; the run file's keys are keyword arguments.
+
+    Args:
+        model: hub name or folder, or a loaded transformers model (then with `tokenizer`).
+        data: a path or hub name, a list of them, or comparisons.
+        objective: a name, {name: options}, or a list of them.
+        output_dir: the run folder.
+        tokenizer: of a loaded model.
+        resume: go on from the newest complete checkpoint.
+        on_event: is told what happens.
+        settings: further keys of a run file: `training={...}`, `peft={...}`, `reference=...`.
+    """
+    given = Given()
+    values: dict[str, Any] = {"objective": objective, **settings}
+    values["training"] = {**values.get("training", {}), "output_dir": str(output_dir)}
+    if isinstance(model, str | Path):
+        values["model"] = str(model)
+    else:
+        if tokenizer is None:
+            raise InputError("a loaded model needs its tokenizer", field="tokenizer")
+        values["model"] = getattr(model, "name_or_path", "") or type(model).__name__
+        given = Given(model=model, tokenizer=tokenizer)
+    if _in_memory(data):
+        given = Given(_comparisons(data), given.model, given.tokenizer)
+    else:
+        values["data"] = {**(settings.get("data") or {}), "train": data} if "data" in settings else data
+    return train(run_from(values), resume=resume, on_event=on_event, given=given)
+
+
+def _in_memory(data: Any) -> bool:
+    if isinstance(data, str | Path | Mapping):
+        return False
+    return not (isinstance(data, Sequence) and data and all(isinstance(item, str | Path | Mapping) for item in data))
+
+
+def _comparisons(data: Any) -> list[Comparison]:
+    """Comparisons as they are, or those of a `datasets.Dataset`."""
+    if isinstance(data, Sequence) and all(isinstance(item, Comparison) for item in data):
+        return list(data)
+    from assent.readers import read
+
+    return read(data).comparisons
+
+
+def train(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    dry_run: bool = False,
+    on_event: OnEvent | None = None,
+    given: Given = Given(),
+) -> TrainResult:
+    """Runs a configuration and leaves a run folder.
+
+    Args:
+        config: from `load_run` or `run_from`.
+        resume: go on from the newest complete checkpoint of the run folder.
+        dry_run: check everything and estimate memory, load no weights, train nothing.
+        on_event: is told what happens, on rank 0.
+        given: what a library user hands over.
+
+    Raises:
+        InputError: something in the configuration or the data cannot be used.
+        RunError: the run could not go on.
+        KeyboardInterrupt: it was interrupted, and has been saved.
+    """
+    folder = Path(config.output_dir)
+    tell = on_event if on_event is not None and _first_rank() else _nobody
+    if _first_rank() and not dry_run:
+        run_folder.claim(folder, resume)
+    setting = prepare(config, tell, given)
+    if dry_run:
+        return TrainResult(folder, setting.plan)
+    found = newest_complete(folder) if resume else None
+    for path, reason in found.skipped if found else ():
+        tell({"event": "stage", "text": f"{path} is passed over: {reason}"})
+    trainer = build_trainer(setting, tell, given)
+    if trainer.is_world_process_zero():
+        _write_start(setting, trainer, folder)
+    if found is not None:
+        text = f"going on from {found.path}" if found.path else "no complete checkpoint; starting from the beginning"
+        tell({"event": "stage", "text": text})
+    trainer.train(str(found.path) if found and found.path else None)
+    if trainer.is_world_process_zero():
+        _save_result(setting, trainer, folder)
+    return TrainResult(
+        folder,
+        setting.plan,
+        steps=trainer.state.global_step,
+        metrics=_last_metrics(trainer.state.log_history),
+        resumed_from=found.path if found else None,
+        skipped=found.skipped if found else (),
+        policy=trainer.policy,
+        tokenizer=setting.tokenizer,
+    )
+
+
+def prepare(config: RunConfig, tell: OnEvent, given: Given = Given()) -> Setting:
+    """Everything that can be checked before weights are loaded, and the plan made of it."""
+    objective, name = _objective(config)
+    check_reference(config, objective.needs, name)
+    combiner = None
+    if config.gradients is not None:
+        combiner = build_combination(config.gradients, config.seed)
+    arguments = training_arguments(config)
+    tell({"event": "stage", "text": "reading"})
+    records = read_records(config, given.comparisons)
+    tokenizer = given.tokenizer or load_tokenizer(
+        config.model.path,
+        trust_remote_code=config.model.trust_remote_code,
+        revision=config.model.revision,
+        tokenizer=config.model.tokenizer,
+    )
+    tell({"event": "stage", "text": "encoding"})
+    encoded = encode_records(records, config, objective.needs, tokenizer, name)
+    for line in encoded.lines():
+        tell({"event": "stage", "text": line})
+    plan = plan_run(config, arguments, encoded, objective.needs, name, given.model)
+    return Setting(config, objective, name, combiner, records, encoded, tokenizer, plan)
+
+
+def build_trainer(setting: Setting, tell: OnEvent, given: Given = Given()) -> PreferenceTrainer:
+    """The trainer with its policy and reference, ready to start."""
+    config, encoded = setting.config, setting.encoded
+    tell({"event": "stage", "text": f"loading {config.model.path}"})
+    policy = policy_of(given.model, config) if given.model is not None else load_policy(config)[0]
+    facts = {"data": setting.records.facts["fingerprint"], "objective": content_key(config.objective)}
+    trainer = PreferenceTrainer(
+        policy,
+        setting.objective,
+        training_arguments(config),
+        encoded.train,
+        encoded.evaluation.get("eval", encoded.evaluation or None),
+        processing_class=setting.tokenizer,
+        max_tokens_per_micro_batch=setting.plan.budget,
+        sources=(encoded.sizes, encoded.weights),
+        combiner=setting.combiner,
+        dropout=config.dropout,
+        facts=facts,
+        callbacks=[
+            Alarms(config.alarms, lambda text: tell({"event": "stage", "text": f"warning: {text}"})),
+            run_folder.MetricsFile(Path(config.output_dir)),
+            Events(tell),
+        ],
+    )
+    wanted: list[EncodedComparison] = trainer.wanted() if setting.objective.needs.reference else []
+    opened = open_reference(
+        config,
+        policy,
+        setting.objective.needs,
+        wanted,
+        trainer.args.device,
+        partial(_reference_progress, tell),
+        in_memory=given.model is not None,
+    )
+    if opened is not None:
+        trainer.use_reference(opened.reference)
+        setting.records.facts["reference"] = opened.facts
+    return trainer
+
+
+def _reference_progress(tell: OnEvent, done: int, total: int) -> None:
+    tell({"event": "reference", "done": done, "total": total})
+
+
+def _objective(config: RunConfig) -> tuple[Objective, str]:
+    if config.objective is None:
+        raise InputError(
+            "this run trains a preference model, not a policy",
+            where=config.where("preference_model"),
+            field="preference_model",
+        )
+    try:
+        objective = build_objective(config.objective)
+    except InputError as error:
+        raise InputError(
+            error.message,
+            where=config.where(error.field or "objective"),
+            field=error.field,
+            found=error.found,
+            expected=error.expected,
+            remedy=error.remedy,
+        ) from error
+    return objective, objective_name(config.objective)
+
+
+def objective_name(spec: Any) -> str:
+    """An objective's specification in a few words."""
+    if isinstance(spec, str):
+        return spec
+    if isinstance(spec, Mapping):
+        return ", ".join(map(str, spec))
+    return " + ".join(objective_name(part) for part in spec)
+
+
+def _write_start(setting: Setting, trainer: PreferenceTrainer, folder: Path) -> None:
+    facts = {**setting.records.facts, **setting.encoded.facts(), "plan": setting.plan.to_dict()}
+    facts["route"] = getattr(trainer.policy, "route", type(trainer.policy).__name__)
+    facts["max_tokens_per_micro_batch"] = trainer.step_function.budget
+    sight = what_the_model_sees(setting.encoded.train, setting.tokenizer)
+    run_folder.write_start(folder, setting.config, facts, sight)
+
+
+def _save_result(setting: Setting, trainer: PreferenceTrainer, folder: Path) -> None:
+    target = folder / run_folder.MODEL
+    save_weights(trainer.policy.model, target)
+    setting.tokenizer.save_pretrained(str(target))
+    numbers = {"comparisons": len(setting.encoded.train), "optimizer steps": trainer.state.global_step}
+    metrics = _last_metrics(trainer.state.log_history)
+    numbers |= {
+        name: round(metrics[name], 4) for name in ("loss", "rewards/accuracies", "eval_loss") if name in metrics
+    }
+    run_folder.write_model_card(target, setting.config, numbers)
+    held_out = next(iter(setting.encoded.evaluation.values()), setting.encoded.train)
+    write_probes(folder / run_folder.PROBES, trainer.policy, held_out, trainer.args.device)
+
+
+def _last_metrics(history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    last: dict[str, float] = {}
+    for row in history:
+        last |= {name: float(value) for name, value in row.items() if isinstance(value, int | float)}
+    return last
+
+
+def _first_rank() -> bool:
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _nobody(event: Mapping[str, Any]) -> None:
+    """Nobody listens."""
