@@ -61,6 +61,7 @@ class StepFunction:
         seed: of everything drawn in a step.
         combiner: how the gradients of several terms become one; None: their sum.
         dropout: whether the model has dropout, whose masks are then fixed by (seed, step, micro-batch).
+        progress: share of the run that is done; set before each step, for schedules and warm-ups.
     """
 
     policy: Policy
@@ -71,6 +72,7 @@ class StepFunction:
     seed: int
     combiner: GradientCombiner | None = None
     dropout: bool = False
+    progress: float = 1.0
 
     def __post_init__(self) -> None:
         self.terms: tuple[str, ...] = tuple(getattr(self.objective, "terms", None) or ("loss",))
@@ -134,7 +136,7 @@ class StepFunction:
     ) -> Judged:
         """What the objective is given; what it draws depends on (seed, step) alone."""
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number, 0x6F626A))
-        return Judged.of(comparisons, policy, reference, generator)
+        return Judged.of(comparisons, policy, reference, generator, self.progress)
 
 
 @dataclass
