@@ -14,7 +14,8 @@ from typing import Any
 
 from jinja2.exceptions import TemplateError
 
-from assent.comparison import Media, Message, Prompt, TokenStreams
+from assent.comparison import Message, Prompt
+from assent.encoding.messages import call_with_object, text_of, without_end
 from assent.errors import InputError
 
 TRANSCRIPT = (
@@ -66,7 +67,7 @@ class RawText:
                 expected="texts, or a tokenizer with a chat template",
                 remedy="Give a chat template (`transcript` is a plain one for base models) or use an instruct model",
             )
-        text = _without_end(completion, self.end)
+        text = without_end(completion, self.end)
         return Rendered(prompt, text, ((0, len(text)),), closed=False, templated=False)
 
 
@@ -108,7 +109,7 @@ class ChatTemplate:
         """A completion that goes on inside the prompt's last assistant turn."""
         before = self._plain(before)
         given = self._write(before, tools, continue_final_message=True)
-        whole = {**before[-1], "content": before[-1]["content"] + _without_end(completion, self.stop)}
+        whole = {**before[-1], "content": before[-1]["content"] + without_end(completion, self.stop)}
         text = self._write([*before[:-1], whole], tools)
         if not text.startswith(given):
             raise InputError("the chat template changes an assistant turn when it is continued", field="prompt")
@@ -236,9 +237,9 @@ class ChatTemplate:
         return [self._plain_message(message) for message in messages]
 
     def _plain_message(self, message: Message) -> dict[str, Any]:
-        plain = {**message, "content": _text_of(message.get("content"))}
+        plain = {**message, "content": text_of(message.get("content"))}
         if plain["role"] == "assistant":
-            plain["content"] = _without_end(plain["content"], self.stop)
+            plain["content"] = without_end(plain["content"], self.stop)
         if plain["role"] == "developer" and "developer" not in self.template:
             plain["role"] = "system"
         if plain.get("tool_calls"):
@@ -248,7 +249,7 @@ class ChatTemplate:
                     field="tool_calls",
                     remedy="Use a model or a template with tools, or leave such records out",
                 )
-            plain["tool_calls"] = [_call_with_object(call) for call in plain["tool_calls"]]
+            plain["tool_calls"] = [call_with_object(call) for call in plain["tool_calls"]]
         return plain
 
     def check_tools(self, tools: Sequence[Any] | None) -> None:
@@ -264,44 +265,6 @@ def renderer_of(
     if template is None and not tokenizer.chat_template:
         return RawText(tokenizer)
     return ChatTemplate(tokenizer, template, options)
-
-
-def _text_of(content: Any) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if isinstance(content, Media | TokenStreams):
-        raise _not_text(type(content).__name__)
-    for part in content:
-        if part["type"] != "text":
-            raise _not_text(str(part["type"]))
-    return "".join(part["text"] for part in content)
-
-
-def _not_text(found: str) -> InputError:
-    return InputError(
-        "a text model reads text only",
-        field="content",
-        found=found,
-        remedy="Use a model that reads this, or leave such records out",
-    )
-
-
-def _call_with_object(call: Any) -> Any:
-    """A tool call whose arguments are an object: services send them as JSON text, templates want the object."""
-    function = call.get("function") if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
-        return call
-    try:
-        return {**call, "function": {**function, "arguments": json.loads(function["arguments"])}}
-    except json.JSONDecodeError:
-        return call
-
-
-def _without_end(text: str, end: str | None) -> str:
-    """The text without end tokens that the data wrote out: the end is set once, by the template or the encoder."""
-    while end and text.rstrip().endswith(end):
-        text = text.rstrip()[: -len(end)]
-    return text
 
 
 def _common_prefix(left: str, right: str) -> int:

@@ -23,10 +23,11 @@ import transformers
 from torch import Tensor
 
 from assent.comparison import content_key
-from assent.encoding import UNSCORED, EncodedCandidate, EncodedComparison
+from assent.encoding import EncodedCandidate, EncodedComparison
 from assent.encoding.packing import cut
 from assent.errors import InputError, RunError
 from assent.likelihood.identity import ModelIdentity
+from assent.likelihood.layout import layout, scored_positions
 from assent.likelihood.likelihoods import Likelihoods
 from assent.likelihood.policy import Batch, Policy, Reference
 from assent.likelihood.reference import agree, differences
@@ -262,26 +263,6 @@ def verify(
                 "again, or find out what changed (device, attention and versions are in its `scored-by` files)"
             )
     return len(sample)
-
-
-def layout(comparisons: Sequence[EncodedComparison]) -> tuple[Tensor, Tensor, Tensor]:
-    """(owner [T], segment [T], mask [B, K]) of the comparisons' scored positions, as every policy orders them."""
-    width = max(len(comparison.candidates) for comparison in comparisons)
-    owners: list[int] = []
-    segments: list[int] = []
-    mask = torch.zeros(len(comparisons), width, dtype=torch.bool)
-    for index, comparison in enumerate(comparisons):
-        for column, candidate in enumerate(comparison.candidates):
-            mask[index, column] = True
-            scored = [segment for segment in candidate.segments[1:] if segment != UNSCORED]
-            segments += scored
-            owners += [index * width + column] * len(scored)
-    return torch.tensor(owners, dtype=torch.long), torch.tensor(segments, dtype=torch.long), mask
-
-
-def scored_positions(candidate: EncodedCandidate) -> int:
-    """How many positions a policy scores: all but position 0, which nothing predicts."""
-    return candidate.scored - (candidate.segments[:1] not in ((), (UNSCORED,)))
 
 
 def default_store() -> Path:
