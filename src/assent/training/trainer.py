@@ -185,6 +185,7 @@ class PreferenceTrainer(SavingTrainer):
         self._latest = inputs["comparisons"]
         if callable(getattr(self.optimizer, "train", None)):
             self.optimizer.train()
+        self.step_function.progress = min(inputs["number"] / max(self.state.max_steps, 1), 1.0)
         result = self.step_function(model, inputs["comparisons"], inputs["number"], self.metrics.watch)
         self._check(result, inputs["comparisons"])
         return result.loss.to(torch.float32) if result.loss.device.type == "mps" else result.loss
