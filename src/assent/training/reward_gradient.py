@@ -54,7 +54,7 @@ class Optimisation:
 
 def reward_loss(rewards: Tensor, margin: float | None = None, scale: float = 1.0) -> Tensor:
     """The loss of a batch: minus the mean reward, or the mean of relu(margin - reward)."""
-    return scale * (-rewards if margin is None else (margin - rewards).clamp(min=0)).mean()
+    return scale * (-rewards if margin is None else (margin - rewards).relu()).mean()
 
 
 def climb_reward(
