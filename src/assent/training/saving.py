@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 
 from assent.errors import InputError
@@ -29,6 +29,21 @@ from assent.training.weights import load_weights, save_weights
 logger = logging.getLogger(__name__)
 
 
+class StopWhenAgreed(TrainerCallback):
+    """Ends training, saved, after the step in which all ranks learned of an interrupt."""
+
+    def __init__(self, trainer: SavingTrainer) -> None:
+        self.trainer = trainer
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Asks the Trainer to save and stop."""
+        if self.trainer.interrupted:
+            control.should_save = True
+            control.should_training_stop = True
+
+
 class SavingTrainer(Trainer):
     """The part of the trainer that saves, resumes and stops; `PreferenceTrainer` brings the rest."""
 
@@ -38,6 +53,7 @@ class SavingTrainer(Trainer):
     step_function: StepFunction
     facts: Mapping[str, Any]
     interrupted = False
+    asked_to_stop = False
     _logged_at = 0.0
     _workshop: str | None = None
 
@@ -63,9 +79,9 @@ class SavingTrainer(Trainer):
             return
 
         def ask(number: int, frame: Any) -> None:
-            if self.interrupted:
+            if self.asked_to_stop:
                 raise KeyboardInterrupt
-            self.interrupted = True
+            self.asked_to_stop = True
             logger.warning("interrupted: saving after this step (once more: stop at once)")
 
         previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

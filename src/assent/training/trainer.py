@@ -26,7 +26,7 @@ from assent.training.evaluating import evaluated
 from assent.training.metrics import Metrics
 from assent.training.mismatched import ROLE, with_mismatched
 from assent.training.order import StepContents, StepKeys, StepOrder, only
-from assent.training.saving import SavingTrainer
+from assent.training.saving import SavingTrainer, StopWhenAgreed
 from assent.training.step import StepFunction, StepResult
 
 DEFAULT_BUDGET = 8192
@@ -88,6 +88,7 @@ class PreferenceTrainer(SavingTrainer):
         )
         # Its own way of showing progress; ours is a callback of the caller's.
         self.remove_callback(PrinterCallback)
+        self.add_callback(StopWhenAgreed(self))
         sizes, weights = sources or ((len(train_dataset),), None)
         self.policy, self.objective = policy, objective
         self.order = StepOrder(
@@ -192,9 +193,9 @@ class PreferenceTrainer(SavingTrainer):
 
     def _check(self, result: StepResult, comparisons: Sequence[EncodedComparison]) -> None:
         """One reduction over ranks: is the loss finite everywhere, and did anybody ask to stop?"""
-        flags = torch.stack([~result.loss.isfinite(), torch.tensor(self.interrupted, device=result.loss.device)]).to(
-            torch.int32
-        )
+        flags = torch.stack(
+            [~result.loss.isfinite(), torch.tensor(self.asked_to_stop, device=result.loss.device)]
+        ).to(torch.int32)
         if self.args.world_size > 1:
             dist.all_reduce(flags, op=dist.ReduceOp.MAX)
         wrong, interrupted = flags.tolist()
