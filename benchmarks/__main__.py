@@ -89,8 +89,8 @@ def run_case(case: Case, options: argparse.Namespace, interpreters: dict[str, Pa
 def with_the_fastest(
     case: Case, sides: list[Side], told: dict[str, Any], interpreters: dict[str, Path]
 ) -> list[Side]:
-    """The sides, of TRL's precomputed settings only the one that is fastest in a few steps."""
-    settings = [side for side in sides if side.options.get("precompute")]
+    """The sides, of the settings that stand for one program only the one that is fastest in a few steps."""
+    settings = [side for side in sides if side.options.get("fastest_of")]
     if len(settings) < 2:
         return sides
     workers = run(case, settings, 1 + PROBING, told, interpreters)

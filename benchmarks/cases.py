@@ -55,8 +55,9 @@ class Case:
     by_default: bool = True
 
 
-OURS = Side("Assent, reference from the store", "ours", {"layout": "shared", "reference": "store"})
-OURS_LIVE = Side("Assent, live reference", "ours", {"layout": "shared", "reference": "live"})
+OURS = Side("Assent, reference from the store", "ours_trainer", {"layout": "shared", "reference": "store"})
+OURS_LIVE = Side("Assent, live reference", "ours_trainer", {"layout": "shared", "reference": "live"})
+BARE = Side("the same micro-batches in a bare loop", "ours", {"layout": "shared", "reference": "store"})
 
 
 def trl_sides(against_default: float, against_fastest: float) -> tuple[Side, ...]:
@@ -65,12 +66,27 @@ def trl_sides(against_default: float, against_fastest: float) -> tuple[Side, ...
         Side(
             f"TRL, precomputed, sorted by length, {size} per device",
             "trl_dpo",
-            {"per_device": size, "precompute": True, "sort": True},
+            {"per_device": size, "precompute": True, "sort": True, "fastest_of": "precomputed"},
             against_fastest,
         )
         for size in (1, 2, 4, 8)
     ]
     return (Side("TRL defaults, 8 per device", "trl_dpo", {"per_device": 8}, against_default), *fast)
+
+
+def reward_sides(against_default: float, against_fastest: float) -> tuple[Side, ...]:
+    """Assent's reward model, and TRL's with its defaults and at the settings among which the fastest counts."""
+    fast = [
+        Side(
+            f"TRL, sorted by length, {size} per device",
+            "trl_reward",
+            {"per_device": size, "sort": True, "fastest_of": "sorted"},
+            against_fastest,
+        )
+        for size in (1, 2, 4, 8)
+    ]
+    default = Side("TRL defaults, 8 per device", "trl_reward", {"per_device": 8}, against_default)
+    return (Side("Assent", "ours_reward", {}), default, *fast)
 
 
 def long_lists() -> list[Row]:
@@ -119,9 +135,18 @@ def tiny_pairs() -> list[Row]:
     ]
 
 
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+}
+
 CASES = (
-    Case("hh", "DPO on HH, 32 pairs a step", hh_pairs, 32, (OURS, OURS_LIVE, *trl_sides(5, 2))),
-    Case("tldr", "DPO on TL;DR posts, 32 pairs a step", tldr_pairs, 32, (OURS, OURS_LIVE, *trl_sides(4, 2))),
+    Case("hh", "DPO on HH, 32 pairs a step", hh_pairs, 32, (OURS, OURS_LIVE, BARE, *trl_sides(5, 2))),
+    Case("tldr", "DPO on TL;DR posts, 32 pairs a step", tldr_pairs, 32, (OURS, OURS_LIVE, BARE, *trl_sides(4, 2))),
+    Case("reward", "reward model on HH, 32 pairs a step", hh_pairs, 32, reward_sides(3, 1.5)),
     Case(
         "lists",
         "lists of 8 answers from AlpacaEval, 4 lists a step",
@@ -147,16 +172,20 @@ CASES = (
         (
             OURS,
             OURS_LIVE,
+            BARE,
             Side("plain padded rows", "ours", {"layout": "padded", "reference": "live"}),
             *trl_sides(0, 0),
         ),
-        shape={
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-        },
+        shape=TINY,
+        by_default=False,
+    ),
+    Case(
+        "tiny-reward",
+        "the harness itself, on a reward model",
+        tiny_pairs,
+        8,
+        reward_sides(0, 0),
+        shape=TINY,
         by_default=False,
     ),
 )

@@ -91,11 +91,15 @@ def trained_tokenizer(rows: Sequence[Row], vocabulary: int = VOCABULARY) -> PreT
 
 
 def token_rows(rows: Sequence[Row], tokenizer: PreTrainedTokenizerFast, longest: int) -> list[Row]:
-    """The rows with `prompt_ids` and `completion_ids` (end token included), those over `longest` tokens left out."""
+    """The rows with `prompt_ids` and `completion_ids` (end token included), those over `longest` tokens left out.
+
+    A row's own `prompt_tokens` and `completion_tokens` cut it to those lengths.
+    """
     found = []
     for row in rows:
-        prompt = tokenizer(row["prompt"])["input_ids"]
-        completions = [tokenizer(text)["input_ids"] + [tokenizer.eos_token_id] for text in row["completions"]]
+        prompt = tokenizer(row["prompt"])["input_ids"][: row.get("prompt_tokens")]
+        room = row["completion_tokens"] - 1 if "completion_tokens" in row else None
+        completions = [[*tokenizer(text)["input_ids"][:room], tokenizer.eos_token_id] for text in row["completions"]]
         if len(prompt) + max(map(len, completions)) <= longest:
             found.append({**row, "prompt_ids": prompt, "completion_ids": completions})
     return found

@@ -20,7 +20,9 @@ class Gate:
         self._started = 0.0
 
     def say(self, kind: str, **content: Any) -> None:
-        """Sends one line."""
+        """Sends one line; whoever is ready has its peak of memory measured from here on."""
+        if kind == "ready":
+            forget_peak()
         self._out.write(json.dumps({"kind": kind, **content}) + "\n")
 
     def wait(self) -> bool:
@@ -44,6 +46,13 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def forget_peak() -> None:
+    """Begins the record of the largest resident size anew, so that loading does not count."""
+    record = Path("/proc/self/clear_refs")
+    if record.exists():
+        record.write_text("5")
+
+
 def resident_bytes() -> int:
     """The resident size of this process now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -55,3 +64,10 @@ def state_bytes(model: Any, optimizer: Any) -> int:
     weights = sum(p.numel() * p.element_size() * (2 if p.requires_grad else 1) for p in parameters)
     states = optimizer.state.values()
     return weights + sum(t.numel() * t.element_size() for s in states for t in s.values() if hasattr(t, "numel"))
+
+
+def head_weight(size: int) -> Any:
+    """[1, size] the weights from which every side's reward head starts."""
+    import torch
+
+    return 0.02 * torch.randn(1, size, generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import Case, Side
+from benchmarks.cases import OURS, OURS_LIVE, Case, Side
 from benchmarks.data import END, PAD
 from benchmarks.preparation import make_model
 from benchmarks.running import run
@@ -25,13 +25,15 @@ VOCABULARIES = (8_192, 38_000, 152_000)
 BAR = 2.0
 
 
-def measure_memory(folder: Path, interpreters: dict[str, Path]) -> dict[str, Any]:
+def measure_memory(
+    folder: Path, interpreters: dict[str, Path], vocabularies: tuple[int, ...] = VOCABULARIES
+) -> dict[str, Any]:
     """Working memory of both sides by vocabulary: peak minus state and imports."""
-    sides = [Side("Assent, live reference", "ours", {"layout": "shared", "reference": "live"})]
+    sides = [OURS, OURS_LIVE]
     if interpreters:
         sides.append(Side("TRL defaults, 8 per device", "trl_dpo", {"per_device": 8}, BAR))
     table, records = [], []
-    for vocabulary in VOCABULARIES:
+    for vocabulary in vocabularies:
         case = Case(f"memory-{vocabulary}", "", list, PAIRS, tuple(sides))
         told = prepare(folder, vocabulary)
         used = {}

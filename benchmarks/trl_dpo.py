@@ -11,44 +11,23 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.gate import Gate, peak_bytes, resident_bytes, state_bytes
+from benchmarks.gated import Gated
 
 
-class Gated(TrainerCallback):
-    """Holds the trainer between its optimizer steps; what the trainer logs belongs to the step before."""
-
-    def __init__(self, gate: Gate, began: float) -> None:
-        self.gate, self.began = gate, began
-        self.read = self.head_rows = self.passes = 0
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.gate.say("ready", preparation=time.perf_counter() - self.began, route="TRL")
-        control.should_training_stop = not self.gate.wait()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.gate.stepped(read_tokens=self.read, head_rows=self.head_rows, reference_passes=self.passes)
-        self.read = self.head_rows = self.passes = 0
-        if not self.gate.wait():
-            control.should_training_stop = True
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if logs and "loss" in logs:
-            self.gate.say("log", loss=float(logs["loss"]))
-
-
-def count_tokens(model: torch.nn.Module, gated: Gated, reference: bool = False) -> None:
+def count_tokens(model: torch.nn.Module, counted: dict[str, int], reference: bool = False) -> None:
     """Counts the tokens that go through a model's backbone and head."""
 
     def seen(module: Any, arguments: Any, keywords: Any) -> None:
         ids = keywords.get("input_ids", arguments[0] if arguments else None)
         if ids is not None:
-            gated.read += ids.numel()
-            gated.head_rows += ids.numel()
-            gated.passes += int(reference)
+            counted["read_tokens"] += ids.numel()
+            counted["head_rows"] += ids.numel()
+            counted["reference_passes"] += int(reference)
 
     model.register_forward_pre_hook(seen, with_kwargs=True)
 
@@ -100,11 +79,18 @@ def main() -> None:
             train_dataset=data,
             processing_class=AutoTokenizer.from_pretrained(told["model"]),
         )
-        gated = Gated(gate, began)
-        trainer.add_callback(gated)
-        count_tokens(trainer.model.base_model, gated)
+        counted = {"read_tokens": 0, "head_rows": 0, "reference_passes": 0}
+
+        def counts() -> dict[str, int]:
+            found = dict(counted)
+            counted.update(dict.fromkeys(counted, 0))
+            return found
+
+        count_tokens(trainer.model.base_model, counted)
         if getattr(trainer, "ref_model", None) is not None:
-            count_tokens(trainer.ref_model.base_model, gated, reference=True)
+            count_tokens(trainer.ref_model.base_model, counted, reference=True)
+        counts()
+        trainer.add_callback(Gated(gate, began, counts, "TRL"))
         trainer.train()
         exact = state_bytes(trainer.model, trainer.optimizer)
     gate.say("end", working_bytes=peak_bytes() - exact - imported, peak_bytes=peak_bytes())

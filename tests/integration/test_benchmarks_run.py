@@ -25,11 +25,20 @@ def test_the_tiny_case_writes_its_page_and_its_losses_agree(tmp_path: Path) -> N
     ]
     subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
     result = json.loads((tmp_path / "o" / "benchmarks.json").read_text())["results"]["tiny"]
-    stored, live, padded = result["sides"]
+    stored, live, bare, padded = result["sides"]
     assert result["losses_agree"]
     assert stored["losses"] == pytest.approx(padded["losses"], rel=1e-4)
     assert stored["losses"][-1] < stored["losses"][0] == pytest.approx(0.6931, abs=1e-3)
-    assert stored["reference_passes"] == 0
+    assert stored["reference_passes"] == bare["reference_passes"] == 0
+    assert stored["read_tokens"] == bare["read_tokens"]
     assert live["reference_passes"] > 0
     assert stored["read_tokens"] <= stored["needed_tokens"] < padded["read_tokens"]
     assert "tokens read / needed" in (tmp_path / "o" / "benchmarks.md").read_text()
+
+
+def test_a_reward_model_goes_through_the_same_harness(tmp_path: Path) -> None:
+    arguments = ["tiny-reward", "--steps", "1", "--without-trl", "--work", str(tmp_path), "--output", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
+    (side,) = json.loads((tmp_path / "benchmarks.json").read_text())["results"]["tiny-reward"]["sides"]
+    assert all(0 < loss < 2 for loss in side["losses"])
+    assert side["head_rows"] == 16
