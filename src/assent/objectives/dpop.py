@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, relu
 
 from assent.objectives.checks import not_negative, positive
 from assent.objectives.judged import Judged, Needs
@@ -40,5 +40,6 @@ class DPOP:
 
     def __call__(self, batch: Judged) -> Tensor:
         """Returns the loss of each comparison, [B]."""
-        lost = (-batch.log_ratio[:, 0]).clamp(min=0)
+        # relu, not clamp: at the start h_w is exactly 0, where clamp would hand on the full gradient of the penalty.
+        lost = relu(-batch.log_ratio[:, 0])
         return -logsigmoid(self.beta * (batch.margin() - self.penalty * lost))
