@@ -163,7 +163,7 @@ class Climbed:
 
 
 def climb(base: DigitDenoiser, reward: BiasedReward, steps: int = 60, guided: bool = False, seed: int = 0) -> Climbed:
-    """Plain reward gradients; or D^2-Align: the direction on the base model's images first, then the corrected reward."""
+    """Plain reward gradients; or D^2-Align: first the direction on the base's images, then the corrected reward."""
     model = copy.deepcopy(base)
     direction = base_direction(base, reward, seed) if guided else None
 
