@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -109,3 +110,31 @@ def test_json_and_markdown_hold_every_method() -> None:
     page = run("--markdown")
     assert page == markdown(catalogue())
     assert all(f"## {slug}\n" in page for slug in objective_classes())
+
+
+def test_the_page_in_the_docs_is_the_one_that_is_made() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    assert page == markdown(catalogue()), "run `assent methods --markdown > docs/methods.md`"
+
+
+def test_a_class_outside_the_package_is_built_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_losses.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from assent.objectives import Needs\n\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Plain:\n"
+        "    needs = Needs(pairs=True)\n"
+        "    scale: float = 1.0\n\n"
+        "    def __call__(self, batch):\n"
+        "        return -self.scale * batch.margin()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    total = build_objective([{"my_losses:Plain": {"scale": "2"}}, {"lcpo": {"base": "dpo"}}])
+    assert total.terms == ("my_losses", "lcpo")  # type: ignore[attr-defined]
+    assert total.needs.batch
+    assert total.needs.pairs
+    twice = build_objective([{"dpo": {}}, {"dpo": {"beta": 0.5}}, "mdpo"])
+    assert twice.terms == ("dpo", "dpo#2", "mdpo.text", "mdpo.image", "mdpo.anchor")  # type: ignore[attr-defined]
+    for path in ("my_losses:Missing", "no_such_module:X"):
+        with pytest.raises(InputError, match="cannot import"):
+            build_objective(path)

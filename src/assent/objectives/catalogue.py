@@ -53,27 +53,23 @@ def short_citation(source: str) -> str:
     return f"{authors}, {arxiv[1]}" if arxiv else authors
 
 
-def markdown(entries: Sequence[Entry], observed: dict[str, str] | None = None) -> str:
-    """The page `docs/methods.md`: one row per method, then each in full.
-
-    Args:
-        entries: the methods.
-        observed: outcome of each method's experiment, by slug, as text.
-    """
-    observed = observed or {}
+def markdown(entries: Sequence[Entry]) -> str:
+    """The page `docs/methods.md`: one row per method, then each in full; outcomes of experiments are linked."""
     lines = [
         "# Methods",
         "",
         f"{len(entries)} objectives. Made by `assent methods --markdown` from the docstrings; do not edit.",
-        "`assent explain NAME` says what a loss means.",
+        "`assent explain NAME` says what a loss means and draws it. Experiments with a known outcome, and what was",
+        "observed, are in [results](results.md).",
         "",
-        "| method | needs | source | experiment: observed outcome |",
+        "| method | needs | source | names elsewhere |",
         "|---|---|---|---|",
     ]
     for entry in entries:
         slug = entry.description.slug
         needs = ", ".join(entry.description.needs) or "-"
-        lines.append(f"| [`{slug}`](#{slug}) | {needs} | {entry.citation} | {observed.get(slug, 'not run')} |")
+        aliases = ", ".join(f"`{alias}`" for alias in entry.aliases)
+        lines.append(f"| [`{slug}`](#{slug}) | {needs} | {entry.citation or '-'} | {aliases} |")
     for entry in entries:
         lines += ["", *_section(entry)]
     lines += ["", "## Names that mean several methods", "", "| name | choices |", "|---|---|"]

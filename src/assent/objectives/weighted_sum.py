@@ -71,9 +71,12 @@ class WeightedSum(nn.Module):
         """Names of the M columns: the objective's, or `objective.term` where it has several."""
         names: list[str] = []
         for objective in self.objectives:
-            slug = type(objective).__module__.rsplit(".", 1)[1]
+            slug = type(objective).__module__.rsplit(".", 1)[-1]
             own = getattr(objective, "terms", None)
-            names += [slug] if own is None else [f"{slug}.{term}" for term in own]
+            for name in [slug] if own is None else [f"{slug}.{term}" for term in own]:
+                # The same method twice, with other options, is two terms.
+                count = sum(known == name or known.startswith(f"{name}#") for known in names)
+                names.append(name if count == 0 else f"{name}#{count + 1}")
         return tuple(names)
 
     def forward(self, batch: Judged) -> Tensor:
