@@ -168,7 +168,7 @@ def test_what_is_trained_here_scores_the_same_in_transformers(tmp_path: Path, lo
     again = open_scorer(str(tmp_path / "saved")).score(records)
     assert [r for one in again for r in one.rewards or ()] == pytest.approx(plain, abs=1e-6, rel=1e-6)
     # The tokenizer and the weights in training were left as they were.
-    assert policy.model.get_input_embeddings().weight.shape[0] == 288
+    assert policy.backbone.get_input_embeddings().weight.shape[0] == 288
 
 
 @pytest.mark.parametrize(

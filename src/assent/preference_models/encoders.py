@@ -136,7 +136,7 @@ class FolderEncoder:
     """
 
     def __init__(
-        self, path: Path | str, max_length: int = 512, batch_tokens: int = 8192, cache: Path | None = None
+        self, path: Path | str, max_length: int = 512, batch_tokens: int = 8192, cache: Path | str | None = None
     ) -> None:
         self.path, self.max_length, self.batch_tokens = Path(path), max_length, batch_tokens
         if not (self.path / "config.json").exists() and not (self.path / "modules.json").exists():
@@ -148,7 +148,7 @@ class FolderEncoder:
                 "(sentence-transformers)",
             )
         self._model: Any = None
-        self._cache = cache
+        self._cache = None if cache is None else Path(cache)
 
     @property
     def size(self) -> int:

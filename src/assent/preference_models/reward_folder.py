@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from assent.errors import InputError
+from assent.likelihood.loading import without_dropout
 from assent.likelihood.output_head import base_model
 from assent.preference_models.bradley_terry import BradleyTerry
 from assent.preference_models.frozen import FORMAT, read_description
@@ -37,18 +38,26 @@ def build_reward_policy(
     facts: DataFacts | None = None,
     peft: Any = None,
     shared_prefixes: bool = True,
+    dropout: bool = False,
     **loading: Any,
 ) -> RewardPolicy:
-    """A fresh head on the backbone of a model folder, under a new adapter if `peft` (a PEFT config) is given."""
+    """A fresh head on the backbone of a model folder, under a new adapter if `peft` (a PEFT config) is given.
+
+    Dropout is off unless asked for, in the backbone and in the adapter.
+    """
     from transformers import AutoModel
 
     backbone = AutoModel.from_pretrained(path, use_safetensors=True, **loading)
+    if not dropout:
+        without_dropout(backbone)
     hidden = hidden_size(backbone)
     head = build_preference_model(spec, hidden, None, facts)
     if peft is not None:
         from peft import get_peft_model
 
         backbone = get_peft_model(backbone, peft)
+        if not dropout:
+            without_dropout(backbone)
     return reward_policy(backbone, head, shared_prefixes=shared_prefixes)
 
 
@@ -63,7 +72,7 @@ def save_reward_policy(policy: RewardPolicy, folder: Path | str, tokenizer: Any 
     """Writes a reward policy; adapters are merged into a copy of the weights."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    backbone = _merged(policy.model)
+    backbone = _merged(policy.backbone)
     head = policy.head
     if tokenizer is not None:
         # Training may go on after a checkpoint, with embeddings of the old size: only a copy gets another pad token.

@@ -31,6 +31,32 @@ TOLERANCE = 1e-3
 """Largest relative difference of a feature between packed and padded rows on the probe, in float32."""
 
 
+class BackboneWithHead(nn.Module):
+    """A backbone and a preference model on it, one module: checkpoints hold both, engines wrap both.
+
+    Args:
+        backbone: a transformers model without a head, in an adapter's wrapper or not.
+        head: the preference model.
+    """
+
+    def __init__(self, backbone: nn.Module, head: PreferenceModel) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    @property
+    def config(self) -> Any:
+        """The backbone's configuration."""
+        return base_model(self.backbone).config
+
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any] | None = None) -> None:
+        """Has the backbone recompute its activations."""
+        backbone: Any = self.backbone
+        if hasattr(backbone, "peft_config"):
+            # Adapters on frozen embeddings: the first checkpointed layer needs an input with a gradient.
+            backbone.get_base_model().enable_input_require_grads()
+        backbone.gradient_checkpointing_enable(gradient_checkpointing_kwargs=gradient_checkpointing_kwargs)
+
+
 class RewardPolicy(Policy):
     """A backbone and a head on its hidden states; made by `reward_policy`.
 
@@ -50,8 +76,27 @@ class RewardPolicy(Policy):
         shared: bool,
         ignored_end: int | None = None,
     ) -> None:
-        super().__init__(model)
-        self.head, self.shared, self.ignored_end = head, shared, ignored_end
+        super().__init__(BackboneWithHead(model, head))
+        self.shared, self.ignored_end = shared, ignored_end
+
+    @property
+    def backbone(self) -> nn.Module:
+        """What makes the hidden states."""
+        backbone = self.model.backbone
+        assert isinstance(backbone, nn.Module)
+        return backbone
+
+    @property
+    def head(self) -> PreferenceModel:
+        """The preference model."""
+        head = self.model.head
+        assert isinstance(head, PreferenceModel)
+        return head
+
+    @property
+    def route(self) -> str:
+        """How rows are laid out, for logs and reports."""
+        return f"{'shared prefixes' if self.shared else 'one row per candidate'}, preference head"
 
     def cost(self, comparison: EncodedComparison) -> int:
         """Tokens the backbone reads for it."""
@@ -99,12 +144,12 @@ class RewardPolicy(Policy):
         with packed_rows() if self.shared else nullcontext():
             if self.shared:
                 inputs[KEYWORD] = batch["spans"]
-            hidden: Tensor = self.model(**inputs, **self._without_cache)[0]
+            hidden: Tensor = self.backbone(**inputs, **self._without_cache)[0]
         return hidden.flatten(0, 1)
 
     @property
     def _without_cache(self) -> dict[str, bool]:
-        return {"use_cache": False} if hasattr(base_model(self.model).config, "use_cache") else {}
+        return {"use_cache": False} if hasattr(base_model(self.backbone).config, "use_cache") else {}
 
     def _marked(self, comparison: EncodedComparison) -> EncodedComparison:
         """The comparison with one scored position behind each candidate, whose source is the token to pool.
@@ -232,6 +277,6 @@ def _probe(model: nn.Module) -> list[EncodedComparison]:
 
 def _probe_features(policy: RewardPolicy, comparisons: list[EncodedComparison]) -> Tensor:
     batch = policy.collate(comparisons)
-    device = next(policy.model.parameters()).device
+    device = next(policy.parameters()).device
     moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
     return policy.features(moved).candidates
