@@ -1,1 +1,9 @@
-"""One file per paper: its story told by calling the rooms."""
+"""One file per paper: its story told by calling the rooms.
+
+A recipe is a module with a docstring, which is the story, and `main(arguments)`.
+"""
+
+RECIPES: dict[str, str] = {
+    "demo": "assent.recipes.demo",
+}
+"""Names of the recipes and their modules; a test asserts that every file of the room is listed."""

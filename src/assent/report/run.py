@@ -55,6 +55,12 @@ def write_run_report(run_folder: Path) -> Path:
     return report.write(run_folder / "report.html")
 
 
+def read_metrics(run_folder: Path, key: str) -> tuple[list[float], list[float]]:
+    """The steps and values of one metric of a run; empty where it was not logged."""
+    points = _series(_read_lines(run_folder / "metrics.jsonl")[0], key)
+    return [step for step, _ in points], [value for _, value in points]
+
+
 def _subtitle(config: Mapping[str, Any]) -> str:
     model, objective = config.get("model"), config.get("objective")
     if isinstance(objective, Mapping):
