@@ -14,8 +14,8 @@ from transformers import TrainingArguments
 from assent.encoding import CausalEncoder, EncodedComparison
 from assent.likelihood.build_policy import build_policy
 from assent.likelihood.causal_lm import PaddedCausalPolicy
+from assent.likelihood.reference import start_reference
 from assent.objectives import build_objective
-from assent.training.references import start_reference
 from assent.training.trainer import PreferenceTrainer
 from tests.tiny import byte_tokenizer, tiny_comparisons, tiny_lm
 
