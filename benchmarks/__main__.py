@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.cases import CASES, Case, Side
+from benchmarks.curve import measure_curve
 from benchmarks.data import data_folder
 from benchmarks.environment import trl_python, trl_version
 from benchmarks.memory import measure_memory
@@ -28,7 +29,7 @@ PROBING = 2
 
 def main() -> None:
     """Runs what is asked for; a case that was run is kept unless it is asked for by name."""
-    names = [*(case.name for case in CASES), "memory"]
+    names = [*(case.name for case in CASES), "memory", "curve"]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help=f"one of {', '.join(names)}; default: those not run yet"
@@ -53,6 +54,8 @@ def main() -> None:
         interpreters = {} if options.without_trl else {"trl": trl_python(options.work / "trl")}
         if name == "memory":
             result = measure_memory(options.work, interpreters)
+        elif name == "curve":
+            result = measure_curve({})
         else:
             result = run_case(next(case for case in CASES if case.name == name), options, interpreters)
         saved["results"][name] = {**result, "when": time.strftime("%Y-%m-%d")}
@@ -65,7 +68,7 @@ def main() -> None:
 def usual_names() -> list[str]:
     """What runs when nothing is named; stops with the reason where the data is missing."""
     data_folder()
-    return [*(case.name for case in CASES if case.by_default), "memory"]
+    return [*(case.name for case in CASES if case.by_default), "memory", "curve"]
 
 
 def run_case(case: Case, options: argparse.Namespace, interpreters: dict[str, Path]) -> dict[str, Any]:

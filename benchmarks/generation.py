@@ -1,6 +1,7 @@
 """How much K samples of a prompt cost together, against K separate calls, and what the journal costs.
 
-    python benchmarks/generation.py [--samples 8] [--prompts 8] [--prompt-tokens 512] [--new-tokens 32]
+    PYTHONPATH=. python benchmarks/generation.py samples [--samples 8] [--prompts 4] [--prompt-tokens 512]
+    PYTHONPATH=. python benchmarks/generation.py journal [--requests 3000]
 
 Prints one JSON line per measurement.
 """
@@ -9,12 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
+import tempfile
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from assent.generation import LocalGenerator
+from assent.generation import Endpoint, EndpointClient, LocalGenerator, Request
+from assent.work.journal import Journal
+from tests.fault_proxy import FaultProxy
 from tests.tiny import WORDS, byte_tokenizer
 
 
@@ -34,14 +41,8 @@ def model_of(hidden: int, layers: int) -> torch.nn.Module:
     return AutoModelForCausalLM.from_config(config)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("samples", 8), ("prompts", 4), ("prompt-tokens", 512), ("new-tokens", 32)):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+def k_samples(options: argparse.Namespace) -> dict[str, Any]:
+    """Wall time of K samples in one call and in K calls."""
     tokenizer = byte_tokenizer()
     generator = LocalGenerator(model_of(options.hidden, options.layers), tokenizer)
     generator.end_tokens = frozenset()  # every completion has its full length: equal work on both sides
@@ -56,14 +57,55 @@ def main() -> None:
         for seed in range(options.samples):
             generator.generate(prompts, samples=1, max_new_tokens=options.new_tokens, seed=seed)
         apart.append(time.perf_counter() - start)
-    result = {
-        "measure": "k_samples",
-        **vars(options),
+    return {
         "together_s": round(min(together), 3),
         "separate_calls_s": round(min(apart), 3),
         "speedup": round(min(apart) / min(together), 2),
     }
-    print(json.dumps(result))
+
+
+def journal_cost(options: argparse.Namespace) -> dict[str, Any]:
+    """Wall time of a stub run (20 ms an answer, 64 at once) with and without the journal, alternating."""
+    requests = [
+        Request([{"role": "user", "content": f"question {index}"}], max_tokens=16)
+        for index in range(options.requests)
+    ]
+    plain, kept = [], []
+    for _ in range(options.repeats):
+        for times, journalled in ((plain, False), (kept, True)):
+            with FaultProxy(delay=0.02) as proxy, tempfile.TemporaryDirectory() as folder:
+                journal = Journal(Path(folder) / "journal") if journalled else None
+                endpoint = Endpoint(proxy.url, "stub", concurrency=64)
+                start = time.perf_counter()
+                assert len(dict(EndpointClient(endpoint, journal).answers(requests))) == options.requests
+                times.append(time.perf_counter() - start)
+                if journal is not None:
+                    journal.close()
+    without, with_journal = statistics.median(plain), statistics.median(kept)
+    return {
+        "without_s": round(without, 3),
+        "with_s": round(with_journal, 3),
+        "journal_share": round((with_journal - without) / with_journal, 4),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measure", choices=["samples", "journal"])
+    for name, value in (
+        ("samples", 8),
+        ("prompts", 4),
+        ("prompt-tokens", 512),
+        ("new-tokens", 32),
+        ("hidden", 256),
+        ("layers", 4),
+        ("repeats", 3),
+        ("requests", 3000),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args()
+    measure = k_samples if options.measure == "samples" else journal_cost
+    print(json.dumps({**vars(options), **measure(options)}))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cases import TINY
+from benchmarks.curve import measure_curve
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -36,9 +39,18 @@ def test_the_tiny_case_writes_its_page_and_its_losses_agree(tmp_path: Path) -> N
     assert "tokens read / needed" in (tmp_path / "o" / "benchmarks.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_reward_model_goes_through_the_same_harness(tmp_path: Path) -> None:
     arguments = ["tiny-reward", "--steps", "1", "--without-trl", "--work", str(tmp_path), "--output", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
     (side,) = json.loads((tmp_path / "benchmarks.json").read_text())["results"]["tiny-reward"]["sides"]
     assert all(0 < loss < 2 for loss in side["losses"])
     assert side["head_rows"] == 16
+
+
+def test_the_curve_shows_what_sharing_and_tiling_keep() -> None:
+    short, long = measure_curve(TINY, ((30, 2, 500), (30, 8, 500)))["records"]
+    for record in (short, long):
+        ours, plain = record["kept_mebibytes"]
+        assert ours < plain
+    assert long["kept_mebibytes"][0] < 8 / 2 * short["kept_mebibytes"][0]
