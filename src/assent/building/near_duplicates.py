@@ -59,7 +59,7 @@ def near_duplicates(texts: Sequence[str], threshold: float = 0.8, seed: int = 0)
 
 def similarity(first: str, second: str) -> float:
     """The Jaccard similarity of the shingles of two texts."""
-    one, other = set(_shingles(first).tolist()), set(_shingles(second).tolist())
+    one, other = set(shingles(first).tolist()), set(shingles(second).tolist())
     return len(one & other) / len(one | other) if one | other else float(first == second)
 
 
@@ -69,22 +69,22 @@ def _alike(texts: Sequence[str], distinct: Sequence[int], threshold: float, seed
     signatures = np.empty((len(distinct), BANDS * ROWS), dtype=np.uint32)
     buckets: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(BANDS)]
     for place, index in enumerate(distinct):
-        shingles = _shingles(texts[index])
-        if not len(shingles):
+        found = shingles(texts[index])
+        if not len(found):
             continue
-        signatures[place] = hashes.signature(shingles)
+        signatures[place] = hashes.signature(found)
         compared: set[int] = set()
         for band, bucket in enumerate(buckets):
             heads = bucket[signatures[place, band * ROWS : (band + 1) * ROWS].tobytes()]
             compared.update(heads[-HEADS:])
             heads.append(place)
             del heads[1:-HEADS]
-        mine = set(shingles.tolist())
+        mine = set(found.tolist())
         for other in sorted(compared):
             estimate = float((signatures[place] == signatures[other]).mean())
             if estimate < threshold - SLACK:
                 continue
-            theirs = set(_shingles(texts[distinct[other]]).tolist())
+            theirs = set(shingles(texts[distinct[other]]).tolist())
             if len(mine & theirs) >= threshold * len(mine | theirs):
                 yield index, distinct[other]
                 break
@@ -104,7 +104,7 @@ class _HashFunctions:
         return np.min(hashed, axis=0).astype(np.uint32)  # type: ignore[no-any-return]
 
 
-def _shingles(text: str) -> NDArray[np.uint64]:
+def shingles(text: str) -> NDArray[np.uint64]:
     """The distinct hashes of the units in a row; a text shorter than a shingle is one."""
     units = _units(text.lower())
     if not units:

@@ -28,7 +28,8 @@ def report_of(result: Any, summary: DataSummary) -> Report:
     if summary.demonstrations:
         report.callout("Demonstrations: usable for SFT only, since nothing in this set is judged.")
     report.section("What it is")
-    report.key_values({"format": result.format, "why": result.reason, "fingerprint": result.fingerprint})
+    report.text(f"Format {result.format}: {result.reason}.")
+    report.text(f"Fingerprint of what was read: {result.fingerprint}")
     _counts(report, summary)
     _lengths(report, summary)
     _scores(report, summary)
@@ -98,7 +99,8 @@ def _scores(report: Report, summary: DataSummary) -> None:
             for name, of in summary.scores.items()
         ]
     )
-    report.figure(_score_figure(summary), "How often each range of scores occurs.")
+    if any(of.distinct > 1 for of in summary.scores.values()):
+        report.figure(_score_figure(summary), "How often each range of scores occurs.")
 
 
 def _length_figure(summary: DataSummary) -> Figure:
@@ -116,7 +118,7 @@ def _length_figure(summary: DataSummary) -> Figure:
 
 
 def _score_figure(summary: DataSummary) -> Figure:
-    shown = list(summary.scores.items())[:MOST_DIMENSIONS]
+    shown = [item for item in summary.scores.items() if item[1].distinct > 1][:MOST_DIMENSIONS]
     figure = Figure(figsize=(6.4, 1.5 * len(shown)), layout="constrained")
     for axes, (name, of) in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         centres = [(low + high) / 2 for low, high, _ in of.histogram]

@@ -239,7 +239,8 @@ def _score_sets(comparisons: Sequence[Comparison]) -> dict[str, list[float]]:
     for comparison in comparisons:
         scores = [candidate.score for candidate in comparison.answers if candidate.score is not None]
         found["score"] += scores
-        if len(scores) > 1:
+        # Finite scores may lie farther apart than a float can say; such a gap has no place in a distribution.
+        if len(scores) > 1 and np.isfinite(max(scores) - min(scores)):
             found["best minus worst"].append(max(scores) - min(scores))
         if comparison.confidence is not None:
             found["confidence"].append(comparison.confidence)

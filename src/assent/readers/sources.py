@@ -177,7 +177,7 @@ def _neighbours(path: Path) -> list[str]:
         names = [entry.name for entry in path.parent.iterdir() if _holds_rows(entry) or entry.is_dir()]
     except OSError:
         return []
-    return [str(path.parent / name) for name in difflib.get_close_matches(path.name, names, 3, 0.6)]
+    return [str(path.parent / name) for name in difflib.get_close_matches(path.name, names, 3, 0.75)]
 
 
 def _first_line(error: Exception) -> str:
