@@ -3,10 +3,10 @@
 AlpacaEval 2 lists (Dubois et al., through `ASSENT_DATA`): eight systems and the baseline, with a judge's weighted
 preference against the baseline. Pairs: two systems' answers to one instruction whose preferences differ by 0.25 and
 more. Trained on pairs among six systems and 80% of the instructions, tested on the two other systems against each
-other and against the baseline, on the other instructions. The control's training verdicts are coins; the mean of twenty such controls must be near one half
-(one alone need not: the test pairs are of three systems and much alike). Features: hashed word and character n-grams
-reduced by truncated SVD, not scaled to unit length, times the instruction's. Nothing here reads meaning; what longer
-answers alone would get is reported beside.
+other and against the baseline, on the other instructions. The control's training verdicts are coins; the mean of
+twenty such controls must be near one half (one alone need not: the test pairs are of three systems and much alike).
+Features: hashed word and character n-grams reduced by truncated SVD, not scaled to unit length, times the
+instruction's. Nothing here reads meaning; what the longer answer alone would get is reported beside.
 """
 
 from __future__ import annotations

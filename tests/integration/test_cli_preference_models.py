@@ -173,3 +173,41 @@ def test_routing_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(routed) == 15
     assert len(json.loads(report.read_text())["gains"]) == 60
     assert json.loads(capsys.readouterr().out)["to_judge"] == 0
+
+
+def test_a_run_file_trains_on_frozen_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write(tmp_path / "data.jsonl", records(40))
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text(
+        f"preference_model: {{bradley_terry: {{center_rewards_coefficient: 0.01}}}}\n"
+        f"features: {{encoder: hashed_ngrams, size: 8}}\n"
+        f"data: {{train: {data}, eval: {{split: 0.2}}}}\n"
+        f"training: {{output_dir: {tmp_path / 'out'}, num_train_epochs: 30, learning_rate: 0.03}}\n"
+    )
+    assert run("train", run_file) == 0
+    metrics = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert metrics[-1]["eval_accuracy"] >= 0.75
+    out = tmp_path / "scored.jsonl"
+    assert run("score", "--model", tmp_path / "out" / "model", data, out) == 0
+    assert len(read(out)) == 40
+    assert run("train", run_file) == 2, "a run folder is never written over"
+    capsys.readouterr()
+    assert run("train", run_file, f"training.output_dir={tmp_path / 'x'}", "preference_model.gpm.temperatur=1") == 2
+
+
+def test_a_run_file_trains_on_a_backbone(tmp_path: Path) -> None:
+    from tests.tiny import byte_tokenizer, save_tiny_lm
+
+    base = save_tiny_lm(tmp_path / "base", tokenizer=byte_tokenizer())
+    data = write(tmp_path / "data.jsonl", records(16))
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text(
+        f"model: {base}\npreference_model: bradley_terry\ndata: {data}\n"
+        f"training: {{output_dir: {tmp_path / 'out'}, max_steps: 3, use_cpu: true, learning_rate: 0.001}}\n"
+    )
+    assert run("train", run_file) == 0
+    assert (tmp_path / "out" / "model" / "config.json").exists()
+    numbers = tmp_path / "numbers.json"
+    words = ["eval", "preference-model", data, "--model", tmp_path / "out" / "model", "--out", numbers]
+    assert run(*words) == 0
+    assert json.loads(numbers.read_text())["accuracy"]["pairs"] == 16

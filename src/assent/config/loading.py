@@ -68,6 +68,16 @@ def check(raw: RawRun) -> RunConfig:
             found=f"{found} of `objective` and `preference_model`",
             remedy="Write for example `objective: {dpo: {beta: 0.1}}`; `assent methods` lists them",
         )
+    if config.features is not None and config.preference_model is None:
+        raise InputError("frozen features are for preference models", where=raw.name, field="features")
+    if config.features is not None and config.preference_model is None:
+        raise InputError(
+            "only a preference model is trained on frozen features", where=raw.where("features"), field="features"
+        )
+    if not config.model.path and config.features is None:
+        raise InputError(
+            "a key is missing", where=raw.name, field="model", expected="a hub name or a folder with a model"
+        )
     config.training = check_training(config.training, raw)
     if config.peft is not None:
         config.peft = check_peft(config.peft, raw)

@@ -131,13 +131,22 @@ class AlarmsConfig(_Section):
 class RunConfig(_Section):
     """A run: a model, data, and an objective or a preference model."""
 
-    model: ModelConfig
+    model: ModelConfig = Field(
+        default_factory=lambda: ModelConfig(path=""),
+        description="What is aligned; needed unless `features` is given.",
+    )
     reference: ReferenceConfig | None = Field(None, description="Default: what the objective needs.")
     data: DataConfig = Field(default_factory=lambda: DataConfig())
     objective: str | dict[str, Any] | list[Any] | None = Field(
         None, description="A name, {name: options}, or a list of them (a weighted sum)."
     )
-    preference_model: dict[str, Any] | None = Field(None, description="Train a preference model instead.")
+    preference_model: str | dict[str, Any] | None = Field(None, description="Train a preference model instead.")
+    features: dict[str, Any] | None = Field(
+        None, description="Frozen features of a preference model: `encoder` and its options; no backbone is trained."
+    )
+    features: dict[str, Any] | None = Field(
+        None, description="Train the preference model on frozen features of this encoder, without a model."
+    )
     peft: dict[str, Any] | None = Field(None, description="Fields of peft.LoraConfig.")
     quantization: dict[str, Any] | None = Field(None, description="Fields of transformers.BitsAndBytesConfig.")
     training: dict[str, Any] = Field(default_factory=dict, description="Fields of transformers.TrainingArguments.")
@@ -158,6 +167,9 @@ class RunConfig(_Section):
         if not isinstance(values, Mapping):
             return values
         values = dict(values)
+        if values.get("features") is not None:
+            # Frozen features need no model; the run folder still says what stood in its place.
+            values.setdefault("model", "frozen features")
         if isinstance(values.get("model"), str):
             values["model"] = {"path": values["model"]}
         if isinstance(values.get("reference"), str):

@@ -15,7 +15,7 @@ import torch
 
 from assent.comparison import Comparison
 from assent.config import RunConfig
-from assent.encoding import EncodedComparison
+from assent.encoding import EncodedComparison, what_the_model_sees
 from assent.errors import InputError
 from assent.likelihood.loading import load_tokenizer
 from assent.preference_models import DataFacts, Embedded, Ensemble, PreferenceModel, build_preference_model
@@ -30,6 +30,7 @@ from assent.training.arguments import training_arguments
 from assent.training.checkpoints import newest_complete
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.plan import Plan, plan_run
+from assent.training.run import Given, TrainResult
 from assent.training.trainer import PreferenceTrainer
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -42,6 +43,26 @@ FROZEN_FIELDS = {
 }
 """Training arguments that mean something to a head on frozen features."""
 IGNORED_FIELDS = {"output_dir", "logging_steps", "report_to", "use_cpu", "disable_tqdm"}
+
+
+def run_preference_model(config: RunConfig, tell: Tell, resume: bool, dry_run: bool, given: Given) -> TrainResult:
+    """Trains what a run file with `preference_model:` says, in a run folder that is claimed."""
+    folder = Path(config.output_dir)
+    if config.features is not None:
+        if dry_run:
+            raise InputError(
+                "nothing to plan on frozen features", field="features", remedy="Train it: it takes minutes"
+            )
+        numbers = train_on_features(config, config.features, tell, comparisons=given.comparisons)
+        return TrainResult(folder, None, steps=int(numbers["epoch"]), metrics=numbers)
+    trainer, plan, tokenizer = train_on_backbone(
+        config, tell, resume=resume, dry_run=dry_run, comparisons=given.comparisons
+    )
+    if trainer is None:
+        return TrainResult(folder, plan)
+    history = [row for row in trainer.state.log_history if "loss" in row] or [{}]
+    metrics = {name: float(value) for name, value in history[-1].items() if isinstance(value, int | float)}
+    return TrainResult(folder, plan, trainer.state.global_step, metrics, policy=trainer.policy, tokenizer=tokenizer)
 
 
 def train_on_backbone(
@@ -99,6 +120,9 @@ def train_on_backbone(
         facts={"data": records.facts["fingerprint"], "preference_model": json.dumps(spec, sort_keys=True)},
         callbacks=[run_folder.MetricsFile(Path(config.output_dir))],
     )
+    if trainer.is_world_process_zero():
+        notes = {**records.facts, **encoded.facts(), "plan": plan.to_dict(), "route": policy.route}
+        run_folder.write_start(Path(config.output_dir), config, notes, what_the_model_sees(encoded.train, tokenizer))
     _run(trainer, policy, encoded, config, resume, tell)
     if trainer.is_world_process_zero():
         save_reward_policy(policy, Path(config.output_dir) / run_folder.MODEL, tokenizer)
@@ -119,13 +143,16 @@ def train_on_features(
     held_out = [c for part in records.evaluation.values() for c in part]
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    run_folder.write_start(folder, config, {**records.facts, "features": dict(features)}, [])
     options = _options(config, build_preference_model(spec, 1, 1, DataFacts.of(train)))
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
 
         def report(numbers: Mapping[str, float]) -> None:
             file.write(json.dumps(dict(numbers)) + "\n")
             file.flush()
-            tell({"event": "log", "logs": dict(numbers), "step": int(numbers["epoch"]), "steps": options.epochs})
+            accuracy = f", held-out accuracy {numbers['eval_accuracy']:.3f}" if "eval_accuracy" in numbers else ""
+            text = f"epoch {numbers['epoch']:.0f} of {options.epochs}: loss {numbers['loss']:.4f}{accuracy}"
+            tell({"event": "stage", "text": text})
 
         trained = train_preference_model(train, spec, features, options, held_out, folder / run_folder.MODEL, report)
     for reason, count in trained.left_out.items():

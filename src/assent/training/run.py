@@ -37,7 +37,7 @@ class TrainResult:
 
     Args:
         folder: the run folder.
-        plan: what was resolved before anything was loaded.
+        plan: what was resolved before anything was loaded; None where there is nothing to plan (frozen features).
         steps: optimizer steps taken in total; 0 for a dry run.
         metrics: the last logged number of each name.
         resumed_from: the checkpoint that training went on from.
@@ -47,7 +47,7 @@ class TrainResult:
     """
 
     folder: Path
-    plan: Plan
+    plan: Plan | None
     steps: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     resumed_from: Path | None = None
@@ -170,6 +170,12 @@ def train(
     tell = on_event if on_event is not None and _first_rank() else _nobody
     if _first_rank() and not dry_run:
         run_folder.claim(folder, resume)
+    if config.preference_model is not None:
+        from assent.training.preference_run import run_preference_model
+
+        return run_preference_model(config, tell, resume, dry_run, given)
+    if config.preference_model is not None:
+        return _train_preference_model(config, tell, resume, dry_run, given)
     setting = prepare(config, tell, given)
     if dry_run:
         return TrainResult(folder, setting.plan)
@@ -194,6 +200,34 @@ def train(
         skipped=found.skipped if found else (),
         policy=trainer.policy,
         tokenizer=setting.tokenizer,
+    )
+
+
+def _train_preference_model(
+    config: RunConfig, tell: OnEvent, resume: bool, dry_run: bool, given: Given
+) -> TrainResult:
+    from assent.training.preference_run import train_on_backbone, train_on_features
+
+    folder = Path(config.output_dir)
+    if config.features is not None:
+        numbers = {} if dry_run else train_on_features(config, config.features, tell, comparisons=given.comparisons)
+        if not dry_run:
+            run_folder.write_start(folder, config, {}, [])
+        return TrainResult(folder, None, steps=int(numbers.get("epoch", 0)), metrics=dict(numbers))
+    trainer, plan, tokenizer = train_on_backbone(
+        config, tell, resume=resume, dry_run=dry_run, comparisons=given.comparisons
+    )
+    if trainer is None:
+        return TrainResult(folder, plan)
+    if trainer.is_world_process_zero():
+        run_folder.write_start(folder, config, {"plan": plan.to_dict()}, [])
+    return TrainResult(
+        folder,
+        plan,
+        steps=trainer.state.global_step,
+        metrics=_last_metrics(trainer.state.log_history),
+        policy=trainer.policy,
+        tokenizer=tokenizer,
     )
 
 
