@@ -21,6 +21,7 @@ from assent.cli.data_source import (
     columns_of,
     say_quarantined,
 )
+from assent.errors import InputError
 
 if TYPE_CHECKING:
     from assent.evaluation.data_lengths import Tokenise
@@ -36,7 +37,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write an HTML report.")] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(help="Count tokens of this tokenizer (a model's folder or name), not words.")
+        str | None, typer.Option(help="Count tokens of this tokenizer (a folder or hub name), not words.")
     ] = None,
     near: Annotated[
         float, typer.Option(min=0, max=1, help="Similarity from which records are near duplicates; 0: do not look.")
@@ -111,9 +112,18 @@ def _tokenise(name: str | None) -> Tokenise:
 
     if name is None:
         return words
-    from assent.likelihood.loading import load_tokenizer
+    from transformers import AutoTokenizer
 
-    tokenizer = load_tokenizer(name)
+    try:
+        # A folder with nothing but a tokenizer will do: no model is needed to count.
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the library raises whatever a missing or broken file makes it raise
+        raise InputError(
+            "the tokenizer cannot be loaded",
+            where="--tokenizer",
+            found=f"{name}: {type(error).__name__}",
+            expected="a folder with a tokenizer, or a hub name",
+        ) from None
 
     def tokens(text: str) -> Sequence[Hashable]:
         found: Sequence[Hashable] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
