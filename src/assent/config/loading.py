@@ -69,8 +69,6 @@ def check(raw: RawRun) -> RunConfig:
             remedy="Write for example `objective: {dpo: {beta: 0.1}}`; `assent methods` lists them",
         )
     if config.features is not None and config.preference_model is None:
-        raise InputError("frozen features are for preference models", where=raw.name, field="features")
-    if config.features is not None and config.preference_model is None:
         raise InputError(
             "only a preference model is trained on frozen features", where=raw.where("features"), field="features"
         )

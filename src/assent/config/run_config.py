@@ -142,9 +142,6 @@ class RunConfig(_Section):
     )
     preference_model: str | dict[str, Any] | None = Field(None, description="Train a preference model instead.")
     features: dict[str, Any] | None = Field(
-        None, description="Frozen features of a preference model: `encoder` and its options; no backbone is trained."
-    )
-    features: dict[str, Any] | None = Field(
         None, description="Train the preference model on frozen features of this encoder, without a model."
     )
     peft: dict[str, Any] | None = Field(None, description="Fields of peft.LoraConfig.")
@@ -167,9 +164,6 @@ class RunConfig(_Section):
         if not isinstance(values, Mapping):
             return values
         values = dict(values)
-        if values.get("features") is not None:
-            # Frozen features need no model; the run folder still says what stood in its place.
-            values.setdefault("model", "frozen features")
         if isinstance(values.get("model"), str):
             values["model"] = {"path": values["model"]}
         if isinstance(values.get("reference"), str):

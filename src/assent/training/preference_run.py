@@ -30,7 +30,6 @@ from assent.training.arguments import training_arguments
 from assent.training.checkpoints import newest_complete
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.plan import Plan, plan_run
-from assent.training.run import Given, TrainResult
 from assent.training.trainer import PreferenceTrainer
 
 Tell = Callable[[Mapping[str, Any]], None]
@@ -43,26 +42,6 @@ FROZEN_FIELDS = {
 }
 """Training arguments that mean something to a head on frozen features."""
 IGNORED_FIELDS = {"output_dir", "logging_steps", "report_to", "use_cpu", "disable_tqdm"}
-
-
-def run_preference_model(config: RunConfig, tell: Tell, resume: bool, dry_run: bool, given: Given) -> TrainResult:
-    """Trains what a run file with `preference_model:` says, in a run folder that is claimed."""
-    folder = Path(config.output_dir)
-    if config.features is not None:
-        if dry_run:
-            raise InputError(
-                "nothing to plan on frozen features", field="features", remedy="Train it: it takes minutes"
-            )
-        numbers = train_on_features(config, config.features, tell, comparisons=given.comparisons)
-        return TrainResult(folder, None, steps=int(numbers["epoch"]), metrics=numbers)
-    trainer, plan, tokenizer = train_on_backbone(
-        config, tell, resume=resume, dry_run=dry_run, comparisons=given.comparisons
-    )
-    if trainer is None:
-        return TrainResult(folder, plan)
-    history = [row for row in trainer.state.log_history if "loss" in row] or [{}]
-    metrics = {name: float(value) for name, value in history[-1].items() if isinstance(value, int | float)}
-    return TrainResult(folder, plan, trainer.state.global_step, metrics, policy=trainer.policy, tokenizer=tokenizer)
 
 
 def train_on_backbone(

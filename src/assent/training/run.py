@@ -171,10 +171,6 @@ def train(
     if _first_rank() and not dry_run:
         run_folder.claim(folder, resume)
     if config.preference_model is not None:
-        from assent.training.preference_run import run_preference_model
-
-        return run_preference_model(config, tell, resume, dry_run, given)
-    if config.preference_model is not None:
         return _train_preference_model(config, tell, resume, dry_run, given)
     setting = prepare(config, tell, given)
     if dry_run:
@@ -211,16 +207,12 @@ def _train_preference_model(
     folder = Path(config.output_dir)
     if config.features is not None:
         numbers = {} if dry_run else train_on_features(config, config.features, tell, comparisons=given.comparisons)
-        if not dry_run:
-            run_folder.write_start(folder, config, {}, [])
         return TrainResult(folder, None, steps=int(numbers.get("epoch", 0)), metrics=dict(numbers))
     trainer, plan, tokenizer = train_on_backbone(
         config, tell, resume=resume, dry_run=dry_run, comparisons=given.comparisons
     )
     if trainer is None:
         return TrainResult(folder, plan)
-    if trainer.is_world_process_zero():
-        run_folder.write_start(folder, config, {"plan": plan.to_dict()}, [])
     return TrainResult(
         folder,
         plan,
