@@ -31,7 +31,7 @@ def requests(count: int) -> list[Request]:
 def client(
     proxy: FaultProxy, journal: Journal | None = None, ledger: Ledger | None = None, **more: Any
 ) -> EndpointClient:
-    settings = {"concurrency": 64, "timeout": 0.6, "attempts": 12, **more}
+    settings = {"concurrency": 64, "timeout": 4.0, "attempts": 20, **more}
     return EndpointClient(Endpoint(proxy.url, "stub", **settings), journal, ledger)
 
 
@@ -100,7 +100,7 @@ def test_the_budget_is_never_passed(tmp_path: Path) -> None:
         with Journal(tmp_path / "j.sqlite") as journal:
             found: dict[int, Answer] = {}
             with pytest.raises(BudgetReached, match="budget of 2000"):
-                found.update(client(proxy, journal, ledger, timeout=0.2).answers(requests(1000)))
+                found.update(client(proxy, journal, ledger, timeout=4.0).answers(requests(1000)))
             assert 0 < len(found) == len(journal) < 1000
             assert ledger.money is not None
             assert 1500 < ledger.money <= 2000
@@ -139,7 +139,7 @@ from assent.generation import Endpoint, EndpointClient
 from assent.work.journal import Journal
 from tests.faults.test_generation_endpoint import requests
 with Journal(Path(sys.argv[2])) as journal:
-    endpoint = Endpoint(sys.argv[1], "stub", concurrency=16, timeout=0.6, attempts=12)
+    endpoint = Endpoint(sys.argv[1], "stub", concurrency=16, timeout=4.0, attempts=20)
     found = dict(EndpointClient(endpoint, journal).answers(requests(300)))
     print(json.dumps([found[index].text for index in range(300)]))
 """

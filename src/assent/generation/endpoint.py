@@ -146,7 +146,7 @@ class _Session:
     async def _todo(self, requests: Iterator[tuple[int, Request]]) -> AsyncIterator[tuple[str, Request]]:
         """The requests that this process must send; what the journal has is delivered at once."""
         later: list[tuple[str, Request]] = []
-        for batch in _chunks(requests, self.endpoint.concurrency):
+        for batch in _chunks(requests, 2 * self.endpoint.concurrency):
             keyed = [(request.key(self.endpoint.url, self.endpoint.model), request) for _, request in batch]
             fresh: list[tuple[str, Request]] = []
             for (index, _), (key, request) in zip(batch, keyed, strict=True):
@@ -176,7 +176,8 @@ class _Session:
             return []
         keys = [key for key, _ in items]
         mine = await asyncio.to_thread(self.journal.claim, keys)
-        kept = await asyncio.to_thread(self.journal.get_many, [key for key in keys if key not in mine])
+        others = [key for key in keys if key not in mine]
+        kept = await asyncio.to_thread(self.journal.get_many, others) if others else {}
         for key, value in kept.items():
             self._deliver(key, Answer.from_dict(value))
         later += [(key, request) for key, request in items if key not in mine and key not in kept]

@@ -81,8 +81,7 @@ class Journal:
     def get_many(self, keys: Sequence[str]) -> dict[str, Any]:
         """The answers that exist, by key."""
         found: dict[str, Any] = {}
-        for start in range(0, len(keys), 500):
-            part = list(keys[start : start + 500])
+        for part in _parts(keys):
             marks = ",".join("?" * len(part))
             with self._lock:
                 rows = self._connection.execute(
@@ -114,19 +113,27 @@ class Journal:
     def claim(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that this process may now work on: unanswered, and claimed by no other live process."""
         host, process, now = socket.gethostname(), os.getpid(), time.time()
-        mine: set[str] = set()
         with self._transaction() as connection:
-            for key in keys:
-                if connection.execute("SELECT 1 FROM entries WHERE key = ?", (key,)).fetchone():
-                    continue
-                claim = connection.execute("SELECT host, process, until FROM claims WHERE key = ?", (key,)).fetchone()
-                if claim is None or claim[:2] == (host, process) or claim[2] < now or _dead(host, claim):
-                    connection.execute(
-                        "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)",
-                        (key, host, process, now + self.lease_seconds),
-                    )
-                    mine.add(key)
-        return mine
+            answered, claims = set(), {}
+            for part in _parts(keys):
+                marks = ",".join("?" * len(part))
+                answered |= {
+                    key for (key,) in connection.execute(f"SELECT key FROM entries WHERE key IN ({marks})", part)
+                }
+                rows = connection.execute(
+                    f"SELECT key, host, process, until FROM claims WHERE key IN ({marks})", part
+                )
+                claims.update({key: claim for key, *claim in rows})
+            mine = [
+                key
+                for key in dict.fromkeys(keys)
+                if key not in answered and (key not in claims or _free(claims[key], host, process, now))
+            ]
+            until = now + self.lease_seconds
+            connection.executemany(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?)", [(key, host, process, until) for key in mine]
+            )
+        return set(mine)
 
     def release(self, keys: Sequence[str]) -> None:
         """Gives up claims on requests that failed."""
@@ -182,6 +189,17 @@ class Journal:
             for owner in owners:
                 if _dead(host, owner):
                     connection.execute("DELETE FROM claims WHERE host = ? AND process = ?", owner)
+
+
+def _parts(keys: Sequence[str]) -> Iterator[list[str]]:
+    """The keys in pieces that one statement can hold."""
+    for start in range(0, len(keys), 500):
+        yield list(keys[start : start + 500])
+
+
+def _free(claim: Sequence[Any], host: str, process: int, now: float) -> bool:
+    """Whether a claim (host, process, until) is ours, over, or of a process that is gone."""
+    return (claim[0], claim[1]) == (host, process) or claim[2] < now or _dead(host, claim)
 
 
 def _dead(host: str, owner: Sequence[Any]) -> bool:
