@@ -61,7 +61,7 @@ def alpaca_lists() -> list[Row]:
         answers = [c for c in row["candidates"] if c.get("preference") is not None and c["completion"].strip()]
         answers.sort(key=lambda answer: -answer["preference"])
         if len(answers) == 8:
-            prompt = row["instruction"] + "\n\nAnswer:"
+            prompt = row["prompt"] + "\n\nAnswer:"
             rows.append({"prompt": prompt, "completions": [" " + answer["completion"] for answer in answers]})
     return rows
 

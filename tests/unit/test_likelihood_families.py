@@ -159,14 +159,14 @@ def test_a_family_shares_prefixes_exactly(family: str, dtype: torch.dtype, toler
 def test_a_family_that_cannot_share_falls_back_and_says_so(
     family: str, options: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = tiny_lm(family, dtype=torch.float64, **options)
+    model = tiny_lm(family, **options)
     with caplog.at_level(logging.WARNING, logger="assent"):
         policy = build_policy(model)
     assert not policy.shared
     assert policy.tiled
     assert reason in policy.route
     assert [record.message for record in caplog.records if "prefixes are not shared" in record.message]
-    assert_same(model, policy, drawn_comparisons()[:2], 1e-5)
+    assert_same(model, policy, drawn_comparisons()[:2], 1e-3)
 
 
 def test_rows_without_sharing_can_be_asked_for() -> None:
