@@ -2,9 +2,9 @@
 
 A small class-conditional diffusion model learns scikit-learn's 1,797 digits. The stated preference is one that
 anybody can see: of two digits of a class, the one with more ink is better. Diffusion-DPO and MaPO learn it from
-pairs of real digits, through the trainer that serves language models; a control learns from labels of which a random
-half is turned round, and must hardly move. Then a reward with a planted bias for ink is climbed twice: by plain reward
-gradients, which thicken every stroke and lose variety, and by D^2-Align, which takes the bias out first.
+pairs of real digits, through the trainer of language models; a control learns from labels of which a random
+half is turned round, and must hardly move. Then a reward with a planted bias for ink is climbed twice: by plain
+reward gradients, which thicken every stroke and lose variety, and by D^2-Align, which takes the bias out first.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
         "distinct real digits that are nearest to some sample.",
     )
     report.text(
-        "The control learns from the same pairs with a random half of the verdicts turned round. What it moves is what "
-        "training moves by itself; the gain of the others beyond that comes from the preference."
+        "The control learns from the same pairs with a random half of the verdicts turned round. What it moves is "
+        "what training moves by itself; the gain of the others beyond that comes from the preference."
     )
     report.section("When a reward is climbed: collapse and its remedy")
     report.text(
