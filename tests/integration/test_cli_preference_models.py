@@ -211,3 +211,22 @@ def test_a_run_file_trains_on_a_backbone(tmp_path: Path) -> None:
     words = ["eval", "preference-model", data, "--model", tmp_path / "out" / "model", "--out", numbers]
     assert run(*words) == 0
     assert json.loads(numbers.read_text())["accuracy"]["pairs"] == 16
+
+
+def test_the_alignment_gap_of_a_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.tiny import byte_tokenizer, save_tiny_lm
+
+    policy = save_tiny_lm(tmp_path / "policy", seed=1, tokenizer=byte_tokenizer())
+    reference = save_tiny_lm(tmp_path / "reference", seed=2, tokenizer=byte_tokenizer())
+    data, rows = write(tmp_path / "data.jsonl", records(12)), tmp_path / "rows.jsonl"
+    words = ["eval", "alignment-gap", data, "--model", policy, "--reference", reference, "--json"]
+    assert run(*words) == 2
+    assert "--votes" in capsys.readouterr().err
+    assert run(*words, "--votes", 0.75, "--rows", rows) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert 0 <= numbers["ranking"] <= 1
+    assert sum(numbers["pairs_by_difficulty"].values()) == 12
+    assert len(rows.read_text().splitlines()) == 12
+    # As beta goes to infinity the idealised ranking is the reference's own.
+    hard = [json.loads(line)["difficulty"] for line in rows.read_text().splitlines()]
+    assert numbers["reference_ranking"] == pytest.approx(sum(d <= 0 for d in hard) / 12)

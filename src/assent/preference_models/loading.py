@@ -45,14 +45,18 @@ class ScorerOptions:
 
 
 def open_scorer(model: str, options: ScorerOptions = ScorerOptions()) -> Scorer:
-    """The scorer of a model folder, or of `rrr` / `rrr:<encoder folder>`.
+    """The scorer of a model folder, or of `rrr:<encoder folder>`.
 
     A folder is a preference model trained here, a sequence-classification head on a decoder, or a causal language
     model, which is read as an implicit reward model (with `reference`, or by its mean log-probability).
     """
     if model == "rrr" or model.startswith("rrr:"):
-        encoder = build_encoder({"encoder": model.partition(":")[2] or "hashed_ngrams"})
-        return RelevanceScorer(encoder.encode)
+        name = model.partition(":")[2]
+        if not name or name == "hashed_ngrams":
+            raise InputError(
+                "the relevance reward needs a trained text encoder", found=model, expected="rrr:<encoder folder>"
+            )
+        return RelevanceScorer(build_encoder({"encoder": name}).encode)
     folder = Path(model)
     if not folder.is_dir():
         raise InputError("no such model folder", where=model, expected="a folder, or rrr:<encoder folder>")
