@@ -119,3 +119,27 @@ def test_convert_never_writes_over_a_file_and_counts_what_it_leaves_out(
 def test_a_column_option_that_is_no_mapping(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("data", "inspect", pairs, "--column", "prompt") == 2
     assert "OURS=THEIRS" in capsys.readouterr().err
+
+
+def test_audit_names_records_by_line_and_writes_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = PAIRS[1], PAIRS[2]
+    reverse = {**second, "chosen": second["rejected"], "rejected": second["chosen"]}
+    same = {"prompt": "p", "chosen": "a", "rejected": "a"}
+    empty = {"prompt": "q", "chosen": "a", "rejected": " "}
+    path = tmp_path / "rows.jsonl"
+    write_rows([first, second, {**first, "id": 9}, reverse, same, empty], path)
+    clean = tmp_path / "clean.jsonl"
+    assert run("data", "audit", path, "--json", "--near", 0, "--clean", clean) == 0
+    told = capsys.readouterr()
+    assert [(row["where"], row["kind"], row["of"]) for row in json.loads(told.out)] == [
+        (f"{path}:3", "exact duplicate", f"{path}:1"),
+        (f"{path}:4", "contradiction", f"{path}:2"),
+        (f"{path}:5", "identical candidates", None),
+        (f"{path}:6", "empty completion", None),
+    ]
+    assert "2 of 6 records" in told.err
+    assert [c.key for c in read(clean).comparisons] == [c.key for c in read(path, limit=2).comparisons]
+    assert run("data", "audit", path, "--near", 0) == 0
+    assert f"{path}:4 of {path}:2" in capsys.readouterr().out
+    assert run("data", "audit", path, "--keep", "nonsense") == 2
+    assert "no such kind of finding" in capsys.readouterr().err

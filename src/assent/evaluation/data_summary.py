@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from assent.building.near_duplicates import exact_duplicates, near_duplicates
-from assent.comparison import Candidate, Comparison, content_key, to_dict
+from assent.comparison import Comparison
 from assent.errors import InputError
+from assent.evaluation.data_findings import findings, tied
 from assent.evaluation.data_lengths import Lengths, Tokenise, lengths, shared_prefix, sides, spoken, words
 from assent.evaluation.intervals import Interval, wilson_interval
 
@@ -110,12 +110,6 @@ def summarise(
     )
 
 
-def tied(comparison: Comparison) -> bool:
-    """Whether two or more answers are judged and none is preferred: equal scores, or a confidence of one half."""
-    scores = [candidate.score for candidate in comparison.answers if candidate.judged]
-    return len(scores) > 1 and (len(set(scores)) == 1 or comparison.confidence == 0.5)
-
-
 class _Tally:
     """Lengths by side and what prefixes are shared, in one pass over the texts."""
 
@@ -176,49 +170,17 @@ def _counts(comparisons: Sequence[Comparison]) -> dict[str, int]:
 
 
 def _defects(comparisons: Sequence[Comparison], near: float | None) -> dict[str, int]:
-    keys = [content_key({**to_dict(comparison), "meta": None}) for comparison in comparisons]
-    repeated = [index != first for index, first in enumerate(exact_duplicates(keys))]
+    """Records by kind of finding; empty completions are counted one by one."""
+    kinds = Counter(finding.kind for finding in findings(comparisons, near))
+    empty = sum(not spoken(answer.completion).strip() for c in comparisons for answer in c.answers)
     found = {
-        "ties": sum(map(tied, comparisons)),
-        "identical candidates": sum(map(_has_identical, comparisons)),
-        "empty completions": sum(
-            not spoken(candidate.completion).strip() for comparison in comparisons for candidate in comparison.answers
-        ),
-        "exact duplicates": sum(repeated),
-        "contradictions": _contradictions(comparisons),
+        "ties": kinds["tie"],
+        "identical candidates": kinds["identical candidates"],
+        "empty completions": empty,
+        "exact duplicates": kinds["exact duplicate"],
+        "contradictions": kinds["contradiction"],
     }
-    if near is not None:
-        texts = ["\n".join([spoken(c.prompt), *sorted(spoken(a.completion) for a in c.answers)]) for c in comparisons]
-        alike = near_duplicates(texts, near)
-        # A record that differs only in its verdict has the same text: a near duplicate, though not an exact one.
-        found["near duplicates"] = sum(
-            index != first and not same for index, (first, same) in enumerate(zip(alike, repeated, strict=True))
-        )
-    return found
-
-
-def _contradictions(comparisons: Sequence[Comparison]) -> int:
-    """Pairs judged the other way round than an earlier pair of the same two candidates."""
-    seen: set[tuple[str, str]] = set()
-    count = 0
-    for comparison in comparisons:
-        judged = [candidate for candidate in comparison.ordered() if candidate.judged]
-        if len(judged) != 2 or tied(comparison):
-            continue
-        best, worst = (_candidate_key(comparison, candidate) for candidate in judged)
-        count += best != worst and (worst, best) in seen
-        seen.add((best, worst))
-    return count
-
-
-def _has_identical(comparison: Comparison) -> bool:
-    keys = [_candidate_key(comparison, candidate) for candidate in comparison.answers]
-    return len(set(keys)) < len(keys)
-
-
-def _candidate_key(comparison: Comparison, candidate: Candidate) -> str:
-    row = to_dict(Comparison(comparison.prompt_of(candidate), [Candidate(candidate.completion)]))
-    return content_key(row)
+    return found if near is None else {**found, "near duplicates": kinds["near duplicate"]}
 
 
 def _prompt_key(prompt: Any) -> str:
