@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from assent.building.built import Built
 from assent.building.near_duplicates import near_duplicates, shingles
-from assent.comparison import Comparison
+from assent.comparison import Comparison, Media, TokenStreams
 from assent.errors import InputError
 from assent.generation.prompts import content_text, text_of
 
@@ -67,7 +67,7 @@ def whole_text(comparison: Comparison) -> str:
         completion = candidate.completion
         if isinstance(completion, str):
             parts.append(completion)
-        elif isinstance(completion, Sequence):
+        elif not isinstance(completion, Media | TokenStreams):
             parts += [content_text(turn.get("content")) for turn in completion]
         else:
             parts.append(repr(completion))

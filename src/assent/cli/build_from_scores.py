@@ -29,7 +29,7 @@ def best_worst_pairs(
     Example:
 
       assent generate prompts.jsonl drawn.jsonl --model m --samples 8
-      assent judge drawn.jsonl judged.jsonl --by scorer --model reward-model
+      assent judge drawn.jsonl judged.jsonl --judge scorer --model reward-model
       assent build best-worst judged.jsonl pairs.jsonl
     """
     from assent.building.best_worst import best_and_random, best_worst

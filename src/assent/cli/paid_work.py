@@ -12,41 +12,32 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from assent.comparison import Comparison, Prompt, from_dict, to_dict
+from assent.comparison import Comparison, from_dict, to_dict
 from assent.errors import InputError
+from assent.generation.prompt_files import read_prompts, rows_of
 
 if TYPE_CHECKING:
     from assent.generation import Ledger, Request
 
-PROMPT_FIELDS = ("prompt", "messages", "instruction", "question")
-
-
-def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a JSONL file (field prompt, messages, instruction or question) or of a text file's lines."""
-    if path.suffix == ".txt":
-        return [line for _, line in _lines(path)]
-    prompts: list[Prompt] = []
-    for number, row in _rows(path):
-        field = next((name for name in PROMPT_FIELDS if row.get(name)), None)
-        if field is None:
-            raise InputError(
-                "a row has no prompt",
-                where=f"{path}:{number}",
-                found=", ".join(map(str, row))[:200] or "nothing",
-                expected=" or ".join(PROMPT_FIELDS),
-            )
-        try:
-            prompts.append(from_dict({"prompt": row[field], "candidates": [{"completion": ""}]}).prompt)
-        except InputError as error:
-            raise InputError(str(error), where=f"{path}:{number}") from None
-    if not prompts:
-        raise InputError("no prompts", where=str(path))
-    return prompts
+__all__ = [
+    "cost_line",
+    "estimate",
+    "fingerprint",
+    "ledger_of",
+    "load_local",
+    "progress",
+    "read_comparisons",
+    "read_prompts",
+    "refuse_existing",
+    "saving",
+    "say",
+    "write_rows",
+]
 
 
 def read_comparisons(path: Path) -> list[Comparison]:
     """The comparisons of a file: our own rows, or any format that the readers know."""
-    rows = list(_rows(path)) if path.suffix in (".jsonl", ".json") else []
+    rows = list(rows_of(path)) if path.suffix in (".jsonl", ".json") else []
     if not rows or "candidates" not in rows[0][1]:
         try:
             from assent.readers import read
@@ -188,24 +179,3 @@ def fingerprint(name: str) -> str:
 def say(text: str) -> None:
     """One line on the error stream, shown as it is."""
     Console(stderr=True, highlight=False, markup=False).print(text, soft_wrap=True)
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError("not JSON", where=f"{path}:{number}", found=str(error)) from None
-        if not isinstance(row, dict):
-            raise InputError("a row is an object", where=f"{path}:{number}", found=type(row).__name__)
-        yield number, row
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.rstrip("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("the file cannot be read", where=str(path), found=str(error)) from None
