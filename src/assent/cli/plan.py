@@ -37,9 +37,14 @@ def plan(
     """
     from assent.config import load_run
     from assent.encoding import what_the_model_sees
+    from assent.errors import InputError
     from assent.training.run import prepare
 
     config = load_run(run, overrides or [])
+    if config.preference_model is not None:
+        raise InputError(
+            "plan speaks of policies", where=str(run), remedy="Use `assent train --dry-run` for a preference model"
+        )
     setting = prepare(config, lambda event: None)
     if as_json:
         found = {

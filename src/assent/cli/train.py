@@ -73,7 +73,8 @@ def train_from_file(
     if dry_run:
         from assent.cli.plan import print_plan
 
-        print_plan(config, result.plan)
+        if result.plan is not None:
+            print_plan(config, result.plan)
         typer.echo("dry run: everything is checked, nothing was trained")
         return
     _say_result(result, report)

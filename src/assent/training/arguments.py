@@ -11,6 +11,7 @@ import torch
 from transformers import TrainingArguments
 
 from assent.config import TRAINING_FIELDS, RunConfig
+from assent.config.foreign import training_argument_fields
 from assent.errors import InputError
 from assent.likelihood.policy import Policy
 
@@ -50,6 +51,13 @@ def training_arguments(config: RunConfig) -> TrainingArguments:
     }
     if "eval_strategy" not in values and config.data.eval is not None:
         values["eval_strategy"] = "epoch"
+    for older, newer in (
+        ("gradient_checkpointing", "activation_checkpointing"),
+        ("gradient_checkpointing_kwargs", "activation_checkpointing_kwargs"),
+    ):
+        # Versions that know the newer name warn of the older one.
+        if older in values and newer in training_argument_fields():
+            values[newer] = values.pop(older)
     try:
         return TrainingArguments(**values)
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 FACTS = "assent.json"
 OBJECTIVE = "objective.pt"
+REFERENCE = "reference.pt"
 UNFINISHED = ".unfinished"
 """The folder in which checkpoints are written; whatever is left there was cut off."""
 

@@ -29,8 +29,8 @@ from assent.training.weights import load_weights, save_weights
 logger = logging.getLogger(__name__)
 
 
-class StopWhenAgreed(TrainerCallback):
-    """Ends training, saved, after the step in which all ranks learned of an interrupt."""
+class AfterEachStep(TrainerCallback):
+    """Moves a reference that follows the policy, and ends training, saved, once all ranks know of an interrupt."""
 
     def __init__(self, trainer: SavingTrainer) -> None:
         self.trainer = trainer
@@ -38,7 +38,10 @@ class StopWhenAgreed(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Asks the Trainer to save and stop."""
+        """Comes before the step's checkpoint, which holds the moved reference."""
+        following = getattr(self.trainer.step_function.reference, "update", None)
+        if following is not None:
+            following(state.global_step)
         if self.trainer.interrupted:
             control.should_save = True
             control.should_training_stop = True
@@ -124,6 +127,9 @@ class SavingTrainer(Trainer):
             self.state.save_to_json(str(written / "trainer_state.json"))
         if isinstance(self.objective, nn.Module):
             torch.save(self.objective.state_dict(), written / checkpoints.OBJECTIVE)
+        following = getattr(self.step_function.reference, "state_dict", None)
+        if following is not None:
+            torch.save(following(), written / checkpoints.REFERENCE)
         checkpoints.write_json(
             written / checkpoints.FACTS,
             {
@@ -157,6 +163,9 @@ class SavingTrainer(Trainer):
         load_weights(self.policy.model, folder)
         if isinstance(self.objective, nn.Module) and (folder / checkpoints.OBJECTIVE).is_file():
             self.objective.load_state_dict(torch.load(folder / checkpoints.OBJECTIVE, weights_only=True))
+        following = getattr(self.step_function.reference, "load_state_dict", None)
+        if following is not None and (folder / checkpoints.REFERENCE).is_file():
+            following(torch.load(folder / checkpoints.REFERENCE, weights_only=True))
         self._take_facts(folder)
 
     def _take_facts(self, folder: Path) -> None:

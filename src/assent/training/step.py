@@ -237,6 +237,9 @@ class _Pass:
         if combiner is None:
             return self._run(value_of, None)
         parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        drawing = getattr(combiner, "generator", None)
+        if isinstance(drawing, torch.Generator):
+            drawing.manual_seed(mixed_seed(self.function.seed, self.number, 0x636F6D62))
         total, gradients = torch.zeros((), device=self.function.engine.device), []
         for term in range(len(self.function.terms)):
             total = total + self._run(value_of, term)

@@ -26,7 +26,7 @@ from assent.training.evaluating import evaluated
 from assent.training.metrics import Metrics
 from assent.training.mismatched import ROLE, with_mismatched
 from assent.training.order import StepContents, StepKeys, StepOrder, only
-from assent.training.saving import SavingTrainer, StopWhenAgreed
+from assent.training.saving import AfterEachStep, SavingTrainer
 from assent.training.step import StepFunction, StepResult
 
 DEFAULT_BUDGET = 8192
@@ -88,7 +88,7 @@ class PreferenceTrainer(SavingTrainer):
         )
         # Its own way of showing progress; ours is a callback of the caller's.
         self.remove_callback(PrinterCallback)
-        self.add_callback(StopWhenAgreed(self))
+        self.add_callback(AfterEachStep(self))
         sizes, weights = sources or ((len(train_dataset),), None)
         self.policy, self.objective = policy, objective
         self.order = StepOrder(
@@ -247,6 +247,8 @@ class PreferenceTrainer(SavingTrainer):
             now = time.monotonic()
             found["tokens_per_second"] = found.get("num_tokens", 0.0) / max(now - self._logged_at, 1e-9)
             self._logged_at = now
+            # Rules that combine gradients keep a record of how they lay to each other.
+            found |= getattr(self.step_function.combiner, "record", {})
             logs |= {name: value for name, value in found.items() if name not in logs}
         super().log(logs, start_time)
 

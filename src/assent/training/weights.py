@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from assent.errors import RunError
+from assent.likelihood.adapters import FOLLOWER
 
 
 def save_weights(model: nn.Module, folder: Path, state: dict[str, Tensor] | None = None) -> None:
@@ -27,10 +28,15 @@ def save_weights(model: nn.Module, folder: Path, state: dict[str, Tensor] | None
         tensors = {name: value.contiguous() for name, value in (state or model.state_dict()).items()}
         save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
         return
+    options: dict[str, Any] = {} if state is None else {"state_dict": state}
+    adapters: Any = getattr(model, "peft_config", None)
+    if adapters is not None:
+        # A reference that follows the policy is an adapter too, kept in checkpoints of its own.
+        options["selected_adapters"] = [name for name in adapters if name != FOLLOWER]
     with warnings.catch_warnings():
         # PEFT asks the hub whether the vocabulary grew, and warns where it cannot.
         warnings.filterwarnings("ignore", message="Could not find a config file", category=UserWarning)
-        save(str(folder), **({} if state is None else {"state_dict": state}))
+        save(str(folder), **options)
 
 
 def load_weights(model: Any, folder: Path) -> None:
