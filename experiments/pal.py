@@ -32,10 +32,12 @@ CLAIMS = {
     "weights recover the groups": lambda n: n["adjusted_rand_index"] > 0.85,
     "a new person is served after 5 pairs": lambda n: n["new_after_5"] > n["accuracy_k1"] + 0.04,
 }
-QUICK: dict[str, Any] = {"people": 8, "epochs": 3, "prototypes": (1, 2, 3)}
+QUICK: dict[str, Any] = {"people": 8, "epochs": 3, "prototypes": (1, 2, 3), "newcomers": 1}
 
 
-def run(seed: int, people: int = 40, epochs: int = 60, prototypes: tuple[int, ...] = (1, 2, 3)) -> dict[str, float]:
+def run(
+    seed: int, people: int = 40, epochs: int = 60, prototypes: tuple[int, ...] = (1, 2, 3), newcomers: int = 10
+) -> dict[str, float]:
     generator = torch.Generator().manual_seed(seed)
     ideal = torch.nn.functional.normalize(torch.randn(2, SIZE, generator=generator), dim=1) * 3
     train, test, numbers = _data(ideal, people, 60, generator), _data(ideal, people, 60, generator), {}
@@ -45,11 +47,11 @@ def run(seed: int, people: int = 40, epochs: int = 60, prototypes: tuple[int, ..
         fit(model, *train, FitOptions(epochs=epochs, batch_size=256, learning_rate=1e-3, seed=seed))
         numbers[f"accuracy_k{count}"] = pair_accuracy(model, *test)
         if count == 2:
-            found = model.user_logits.argmax(dim=1).tolist()
+            found = model.user_logits.detach().argmax(dim=1).tolist()
             numbers["adjusted_rand_index"] = adjusted_rand_score([p % 2 for p in range(people)], found)
-            numbers["largest_weight"] = float(model.user_logits.softmax(dim=1).amax(dim=1).mean())
+            numbers["largest_weight"] = float(model.user_logits.detach().softmax(dim=1).amax(dim=1).mean())
             for pairs in (2, 5, 20):
-                numbers[f"new_after_{pairs}"] = _newcomers(model, ideal, pairs, generator)
+                numbers[f"new_after_{pairs}"] = _newcomers(model, ideal, pairs, newcomers, generator)
     return numbers
 
 
@@ -61,9 +63,9 @@ def _data(ideal: Tensor, people: int, pairs: int, generator: torch.Generator) ->
     return planted(*sorted_by(utility, first, second), annotators=names)
 
 
-def _newcomers(model: PAL, ideal: Tensor, pairs: int, generator: torch.Generator) -> float:
+def _newcomers(model: PAL, ideal: Tensor, pairs: int, people: int, generator: torch.Generator) -> float:
     accuracies = []
-    for person in range(10):
+    for person in range(people):
         one = ideal[[person % 2, person % 2]]
         features, judged = _data(one, 1, pairs, generator)
         test, verdicts = _data(one, 1, 200, generator)

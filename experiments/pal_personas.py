@@ -42,11 +42,17 @@ CLAIMS = {
         n["new_person_after_10"] > n["new_person_homogeneous"] + 0.02
     ),
 }
-QUICK: dict[str, Any] = {"personas": 2, "people": 4, "questions": 20, "epochs": 2, "size": 16}
+QUICK: dict[str, Any] = {"personas": 2, "people": 4, "questions": 20, "epochs": 2, "size": 16, "newcomers": 1}
 
 
 def run(
-    seed: int, personas: int = 3, people: int = 10, questions: int = 120, epochs: int = 20, size: int = 128
+    seed: int,
+    personas: int = 3,
+    people: int = 10,
+    questions: int = 120,
+    epochs: int = 20,
+    size: int = 128,
+    newcomers: int = 12,
 ) -> dict[str, float]:
     draw = random.Random(seed)
     statements = _statements(draw, personas)
@@ -73,7 +79,7 @@ def run(
     found = KMeans(personas, n_init=10, random_state=seed).fit_predict(weights.double().numpy())
     numbers["adjusted_rand_index"] = adjusted_rand_score(groups, found)
     numbers["adjusted_rand_index_argmax"] = adjusted_rand_score(groups, weights.argmax(dim=1).tolist())
-    return numbers | _newcomers(models, table, train_set, test_set, draw)
+    return numbers | _newcomers(models, table, train_set, test_set, newcomers, draw)
 
 
 def _statements(draw: random.Random, personas: int) -> list[tuple[int, str, str]]:
@@ -109,11 +115,13 @@ def _asked(
     return rows
 
 
-def _newcomers(models: Any, table: list[list[bool]], train: Any, test: Any, draw: random.Random) -> dict[str, float]:
+def _newcomers(
+    models: Any, table: list[list[bool]], train: Any, test: Any, people: int, draw: random.Random
+) -> dict[str, float]:
     """Accuracy on held-out statements of people nobody knew, after ten pairs of theirs."""
     personas = len(table)
     accuracies: dict[int, list[float]] = {count: [] for count in models}
-    for index in range(4 * personas):
+    for index in range(people):
         name = f"p{index % personas}-new{index}"
         few, rest = _asked(name, train, 10, table, draw), _asked(name, test, 60, table, draw)
         for count, model in models.items():
