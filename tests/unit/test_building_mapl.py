@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from assent.building.mapl import WIDENED_CHOSEN, WIDENED_REJECTED, better_prompt, inter, intra
+from assent.building.mapl import BASE_PROMPT, INTRA, better_prompt, inter, intra
 from assent.comparison import Candidate, Comparison
 
 CASES = json.loads((Path(__file__).parents[1] / "fixtures" / "mapl.json").read_text())["cases"]
@@ -40,17 +40,19 @@ def test_intra_compares_two_prompts_for_one_answer() -> None:
         assert better.completion == worse.completion
         assert (better.score, worse.score) == (1.0, 0.0)
         assert better.prompt != worse.prompt
+        assert comparison.group == INTRA
 
 
-def test_inter_keeps_the_pair_and_adds_both_answers_under_the_widened_prompt() -> None:
+def test_inter_widens_the_prompt_and_keeps_both_answers_under_the_base_prompt() -> None:
     made = inter(PAIRS)
     assert len(made.comparisons) + made.left_out == 30
     for comparison in made.comparisons:
         chosen, rejected, first, second = comparison.candidates
-        assert (first.role, second.role) == (WIDENED_CHOSEN, WIDENED_REJECTED)
+        assert (first.role, second.role) == (BASE_PROMPT, BASE_PROMPT)
         assert (first.completion, second.completion) == (chosen.completion, rejected.completion)
-        assert first.prompt == second.prompt != comparison.prompt
-        assert str(first.prompt).startswith(str(comparison.prompt))
+        assert (chosen.score, rejected.score) == (1.0, 0.0)
+        assert str(comparison.prompt).startswith(str(first.prompt))
+        assert comparison.prompt != first.prompt == second.prompt
 
 
 def test_ties_are_left_out_and_counted() -> None:

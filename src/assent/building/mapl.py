@@ -7,8 +7,9 @@ prompt with list w is better for the answer than the one with list l if the answ
     (A) all of w but not all of l,   or   (B) at least one of w and none of l.
 An instruction is true or false of the answer by construction, so only truth tells the two lists apart.
 
-Inter-sample: a pair's two answers also under the prompt widened by instructions that the chosen one satisfies and
-the rejected one violates; the preference gap must be larger there. The widened candidates are helpers.
+Inter-sample: a pair under the prompt widened by instructions that the chosen answer satisfies and the rejected one
+violates, where the preference gap must be larger than under the base prompt; the two answers under the base prompt
+are helpers. Intra pairs carry the group `intra`, by which the objective and the reward-model loss tell them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, replace
 from assent.building.constraints import Instruction, draw, plain_words
 from assent.comparison import Candidate, Comparison, Prompt
 
-WIDENED_CHOSEN, WIDENED_REJECTED = "widened_chosen", "widened_rejected"
+INTRA, BASE_PROMPT = "intra", "base_prompt"
 MOST_INSTRUCTIONS, TRIES = 3, 20
 
 
@@ -60,6 +61,7 @@ def intra(comparisons: Sequence[Comparison], seed: int = 0) -> Synthesised:
                         Candidate(answer, prompt=worse, score=0.0, source=candidate.source),
                     ],
                     confidence=None,
+                    group=INTRA,
                     meta={**comparison.meta, "parent": comparison.key, "made_by": "mapl.intra"},
                 )
             )
@@ -67,7 +69,7 @@ def intra(comparisons: Sequence[Comparison], seed: int = 0) -> Synthesised:
 
 
 def inter(comparisons: Sequence[Comparison], seed: int = 0) -> Synthesised:
-    """For each pair, the pair with its two answers under a widened prompt as helpers."""
+    """For each pair, the pair under a widened prompt, with its two answers under the base prompt as helpers."""
     vocabulary = _vocabulary(comparisons)
     made = []
     for comparison in comparisons:
@@ -82,13 +84,14 @@ def inter(comparisons: Sequence[Comparison], seed: int = 0) -> Synthesised:
         prompt = comparison.prompt_of(chosen)
         widened = with_instructions(prompt, [instruction.text for instruction in found], generator)
         helpers = [
-            Candidate(answer.completion, prompt=widened, role=role, source=answer.source)
-            for answer, role in ((chosen, WIDENED_CHOSEN), (rejected, WIDENED_REJECTED))
+            Candidate(answer.completion, prompt=prompt, role=BASE_PROMPT, source=answer.source)
+            for answer in (chosen, rejected)
         ]
         made.append(
             replace(
                 comparison,
-                candidates=[chosen, rejected, *helpers],
+                prompt=widened,
+                candidates=[replace(chosen, prompt=None), replace(rejected, prompt=None), *helpers],
                 confidence=None,
                 meta={**comparison.meta, "parent": comparison.key, "made_by": "mapl.inter"},
             )
