@@ -46,6 +46,8 @@ GAP = 0.25
 
 
 def run(seed: int, prompts: int = 805, size: int = 96, epochs: int = 40, shuffles: int = 20) -> dict[str, float]:
+    # Heads that are made here start from the seed too.
+    torch.manual_seed(seed)
     draw = random.Random(seed)
     rows = _rows()[:prompts]
     systems = sorted({one["model"] for row in rows for one in row["candidates"]})
