@@ -225,3 +225,19 @@ def test_ray_judges_shards(
     options = ["--judge", "rule", "--rule", "rules_for_ray:goods", "--engine", "ray", "--shard-size", 2]
     assert run("judge", data, tmp_path / "out.jsonl", *options) == 0
     assert [row["candidates"][0]["score"] for row in rows(tmp_path / "out.jsonl")] == [0, 1, 2, 0, 1]
+
+
+def test_rows_of_other_formats_are_judged_and_bad_ones_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "pairs.jsonl"
+    good = [{"prompt": f"q{index}", "chosen": "longer answer", "rejected": "short"} for index in range(30)]
+    data.write_text("\n".join(map(json.dumps, [*good, {"prompt": "q", "chosen": 5, "rejected": "x"}])))
+    (tmp_path / "rules_by_length.py").write_text("def length(prompt, answer):\n    return len(answer)\n")
+    monkeypatch.chdir(tmp_path)
+    options = ["--judge", "rule", "--rule", "rules_by_length:length"]
+    assert run("judge", data, tmp_path / "o.jsonl", *options) == 2
+    assert "pairs.jsonl:31" in capsys.readouterr().err.replace("\n", "")
+    assert run("judge", data, tmp_path / "o.jsonl", *options, "--on-invalid", "quarantine") == 0
+    assert "1 of 31 rows could not be read" in capsys.readouterr().err.replace("\n", " ")
+    assert len(rows(tmp_path / "o.jsonl")) == 30

@@ -31,6 +31,13 @@ class By(StrEnum):
     person = "person"
 
 
+class OnInvalid(StrEnum):
+    """What happens to rows that cannot be read."""
+
+    error = "error"
+    quarantine = "quarantine"
+
+
 class How(StrEnum):
     """How a rubric is asked."""
 
@@ -86,6 +93,9 @@ def judge(
     token_budget: Annotated[int | None, typer.Option(help="Stops before this many tokens are spent.")] = None,
     journal: Annotated[Path | None, typer.Option(help="SQLite file of what is done; default OUT.journal.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
+    on_invalid: Annotated[
+        OnInvalid, typer.Option(help="Rows that cannot be read: stop, or set them aside with the reason.")
+    ] = OnInvalid.error,
     trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
     engine: Annotated[
         Engine, typer.Option(help="process: here; pool: processes; ray: Ray tasks, on a cluster too.")
@@ -111,7 +121,7 @@ def judge(
         run_sharded("assent.cli.judge:judge", data, out, settings)
         return
     asked = load_rubric(rubric)
-    comparisons = paid_work.read_comparisons(data)
+    comparisons = paid_work.read_comparisons(data, on_invalid.value)
     options = _Options(
         by, asked, mode, model, endpoint, labels, reference, beta, rule, form, one_order, repair, max_tokens, seed
     )

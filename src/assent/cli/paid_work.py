@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from assent.comparison import Comparison, from_dict, to_dict
+from assent.comparison import Comparison, to_dict
 from assent.errors import InputError
-from assent.generation.prompt_files import read_prompts, rows_of
+from assent.generation.prompt_files import read_prompts
 
 if TYPE_CHECKING:
     from assent.generation import Ledger, Request
@@ -35,24 +35,14 @@ __all__ = [
 ]
 
 
-def read_comparisons(path: Path) -> list[Comparison]:
-    """The comparisons of a file: our own rows, or any format that the readers know."""
-    rows = list(rows_of(path)) if path.suffix in (".jsonl", ".json") else []
-    if not rows or "candidates" not in rows[0][1]:
-        try:
-            from assent.readers import read
-        except ImportError:
-            raise InputError(
-                "not a file of comparisons", where=str(path), expected="rows with `prompt` and `candidates`"
-            ) from None
-        return list(read(path).comparisons)
-    comparisons = []
-    for number, row in rows:
-        try:
-            comparisons.append(from_dict(row))
-        except InputError as error:
-            raise InputError(str(error), where=f"{path}:{number}") from None
-    return comparisons
+def read_comparisons(path: Path, on_invalid: Literal["error", "quarantine"] = "error") -> list[Comparison]:
+    """The comparisons of a file in any format that the readers know; what was set aside is said."""
+    from assent.readers import read
+
+    result = read(path, on_invalid=on_invalid)
+    if result.quarantined:
+        say(f"{result.quarantined} of {result.rows} rows could not be read: {result.quarantine}")
+    return list(result.comparisons)
 
 
 def refuse_existing(path: Path) -> None:
