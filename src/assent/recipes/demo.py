@@ -203,8 +203,15 @@ def _learn_language(
 
 def _align(output: Path, name: str, method: Method, data: Path, sizes: Sizes, seed: int, teller: Teller) -> Path:
     """Aligns the start with stored records, as a user would, and returns the run folder."""
+    from assent.objectives import build_objective
     from assent.training import align
 
+    # The user's cache is left alone: the demo takes everything with it when its folder is deleted.
+    scored = (
+        {"reference": {"store": str(output / "reference")}}
+        if build_objective(method.objective).needs.reference
+        else {}
+    )
     folder = output / "runs" / name.replace(", ", "-").replace(" ", "-")
     with teller.progress(name, sizes.steps) as advance:
 
@@ -220,6 +227,7 @@ def _align(output: Path, name: str, method: Method, data: Path, sizes: Sizes, se
             dict(method.objective),
             folder,
             on_event=on_event,
+            **scored,
             training={
                 "per_device_train_batch_size": sizes.batch,
                 "max_steps": sizes.steps,
@@ -258,7 +266,7 @@ def _claim(output: Path, sizes: Sizes, seed: int) -> None:
                 where=str(output),
                 remedy="Choose an empty or new folder with --output",
             )
-        for name in ("runs", "start"):
+        for name in ("runs", "start", "reference"):
             shutil.rmtree(output / name, ignore_errors=True)
     try:
         output.mkdir(parents=True, exist_ok=True)

@@ -55,7 +55,7 @@ def interval_chart(
     figure, axes = _canvas(6.4, 0.75 + 0.42 * len(rows))
     for height, (_, low, estimate, high) in enumerate(reversed(rows)):
         clear = neutral is None or low > neutral or high < neutral
-        colour = COLOURS[0] if clear else FAINT
+        colour = COLOURS[0] if clear else COLOURS[7]
         axes.plot([low, high], [height, height], color=colour, linewidth=3, solid_capstyle="round", alpha=0.55)
         axes.plot([estimate], [height], "o", color=colour, markersize=7)
     if neutral is not None:

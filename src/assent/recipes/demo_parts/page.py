@@ -100,25 +100,38 @@ def _results(report: Report, story: Story) -> None:
         interval_chart(rows, "share of held-out texts that beat the starting model's", 0.5),
         "Win rates with 95% intervals (bootstrap over openings). Grey: the interval holds one half.",
     )
-    table = [
+    wins = [
         {
             "policy": row.name,
             "wins against the start": row.win_rate.percent(),
-            "the same at equal length": row.win_rate_equal_length.percent() if row.win_rate_equal_length else None,
-            "win / tie / loss": f"{row.wins} / {row.ties} / {row.losses}",
-            "KL, nats": f"{row.kl.estimate:.2f} [{row.kl.low:.2f}, {row.kl.high:.2f}]",
+            "at equal length": row.win_rate_equal_length.percent() if row.win_rate_equal_length else None,
+            "won": row.wins,
+            "tied": row.ties,
+            "lost": row.losses,
+            "KL to the start, nats": f"{row.kl.estimate:.2f} [{row.kl.low:.2f}, {row.kl.high:.2f}]",
+        }
+        for row in story.rows
+    ]
+    report.table(
+        wins,
+        "Texts on held-out openings, sampled at temperature 1, against the start's. Equal length: only texts within "
+        f"{SIMILAR_WORDS} words of each other. In brackets 95% intervals.",
+    )
+    written = [
+        {
+            "policy": row.name,
             "faulty words": f"{100 * row.faulty:.1f}%",
-            "words": row.words,
-            "repetition": f"{100 * row.repeated:.2f}%",
+            "words of a text": round(row.words, 1),
+            "word triples repeated": f"{100 * row.repeated:.2f}%",
             "pairs ranked right": row.ranking.percent(),
             "by log-ratio": row.reward_ranking.percent(),
         }
         for row in story.rows
     ]
     report.table(
-        table,
-        "All on held-out openings, sampled at temperature 1. Equal length: texts within "
-        f"{SIMILAR_WORDS} words of each other. Pairs are the start's own texts on those openings.",
+        written,
+        "What the texts are like, and how the policy ranks pairs of the start's texts on the held-out openings: by "
+        "their log-probability, and by log-ratio to the start (what training logs as reward accuracy).",
     )
     report.callout(
         f"The control, “{story.control}”, is the same training on the same texts, with the verdict turned round in a "
