@@ -29,6 +29,8 @@ from assent.likelihood.tiles import Projection
 class PaddedCausalPolicy(Policy):
     """Scores each candidate in a row of its own, right-padded."""
 
+    scores_candidates_apart = True
+
     def cost(self, comparison: EncodedComparison) -> int:
         """Tokens of its rows, padded to the longest."""
         return len(comparison.candidates) * max(len(candidate.ids) for candidate in comparison.candidates)
@@ -86,6 +88,8 @@ class CausalPolicy(Policy):
         tiled: whether the head runs in tiles; else the model's own logits are used.
         route: what was chosen and why, for logs and reports.
     """
+
+    scores_candidates_apart = True
 
     def __init__(self, model: nn.Module, *, shared: bool, tiled: bool, route: str) -> None:
         super().__init__(model)

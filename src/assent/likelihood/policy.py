@@ -25,6 +25,9 @@ class Policy(nn.Module):
         model: the wrapped model (transformers, diffusers, PEFT-wrapped or not).
     """
 
+    scores_candidates_apart = False
+    """Whether a candidate's numbers are the same without the other candidates of its comparison."""
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model

@@ -27,12 +27,10 @@ from assent.training.combining import GradientCombiner
 from assent.training.engine import Engine
 from assent.training.gathering import Part, gathered, joined, parts_of, requiring_gradient
 from assent.training.order import mixed_seed
+from assent.training.seeding import seeds_of, without_idle
 
 Watcher = Callable[[Judged, Tensor], None]
 """Called with what an objective saw and said: [B], [B, M] or a scalar, without graph."""
-
-Seed = tuple[Tensor, dict[str, Tensor]]
-"""The loss's derivative with respect to one comparison's tokens, and to its statistics."""
 
 
 @dataclass
@@ -75,6 +73,8 @@ class StepFunction:
     progress: float = 1.0
 
     def __post_init__(self) -> None:
+        # Masks of dropout fall where tokens stand: with it the second phase must lay out what the first did.
+        self.skips_idle = not self.dropout and bool(getattr(self.policy, "scores_candidates_apart", False))
         self.terms: tuple[str, ...] = tuple(getattr(self.objective, "terms", None) or ("loss",))
         if self.combiner is not None and len(self.terms) < 2:
             raise InputError(
@@ -177,18 +177,21 @@ class _Pass:
             # Every rank sees the whole step: one of them tells of it.
             self._note(judged, losses, result, show=self.function.engine.rank == 0)
             seeds = [
-                self._seeds(weighted(losses, judged.weight, len(self.comparisons), term), leaves, policy)
+                seeds_of(weighted(losses, judged.weight, len(self.comparisons), term), leaves, policy)
                 for term in self._terms()
             ]
         total = weighted(losses.detach(), judged.weight, len(self.comparisons), None)
 
         def surrogate(group: list[int], term: int | None) -> Tensor:
-            chosen = [self.comparisons[place] for place in group]
-            likelihoods, _ = self.function.score(self.module, chosen, with_reference=False)
-            seed = [seeds[term or 0][place] for place in group]
-            value = (torch.cat([tokens for tokens, _ in seed]) * likelihoods.tokens).sum()
+            seeded = [(self.comparisons[place], seeds[term or 0][place]) for place in group]
+            if self.function.skips_idle:
+                seeded = [found for pair in seeded if (found := without_idle(*pair)) is not None]
+            if not seeded:
+                return self._nothing()
+            likelihoods, _ = self.function.score(self.module, [one for one, _ in seeded], with_reference=False)
+            value = (torch.cat([seed.tokens for _, seed in seeded]) * likelihoods.tokens).sum()
             for name, values in likelihoods.statistics.items():
-                value = value + (torch.cat([statistics[name] for _, statistics in seed]) * values).sum()
+                value = value + (torch.cat([seed.statistics[name] for _, seed in seeded]) * values).sum()
             return value
 
         self._backward(surrogate)
@@ -216,20 +219,6 @@ class _Pass:
         policy = requiring_gradient(joined([policy for policy, _ in pairs]))
         reference = joined(reference_parts) if reference_parts else None
         return self.function.judged(self.comparisons, policy, reference, self.number)
-
-    def _seeds(self, total: Tensor, leaves: list[Tensor], policy: Likelihoods) -> list[Seed]:
-        if not total.requires_grad:
-            found: Sequence[Tensor | None] = [None] * len(leaves)
-        else:
-            found = torch.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
-        gradients = [torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves, strict=True)]
-        counts = torch.bincount(policy.owner // policy.shape[1], minlength=policy.shape[0]).tolist()
-        tokens, *others = [gradient.split(counts) for gradient in gradients]
-        names = list(policy.statistics)
-        return [
-            (tokens[place], {name: other[place] for name, other in zip(names, others, strict=True)})
-            for place in range(len(counts))
-        ]
 
     def _backward(self, value_of: Callable[[list[int], int | None], Tensor]) -> Tensor:
         """Runs every micro-batch, once for each term that is kept apart; returns the sum of all values."""
