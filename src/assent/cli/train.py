@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,7 +78,9 @@ def train_from_file(
             print_plan(config, result.plan)
         typer.echo("dry run: everything is checked, nothing was trained")
         return
-    _say_result(result, report)
+    # Under torchrun every rank comes here; one speaks.
+    if int(os.environ.get("RANK", "0")) == 0:
+        _say_result(result, report)
 
 
 def _translated(path: Path | None, overrides: list[str], show: Any) -> Any:
