@@ -61,24 +61,35 @@ class Rewriter:
         """The last user turn of each prompt, rewritten or kept."""
         originals = [_last(prompt) for prompt in prompts]
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0)
-        written = dict(self.rewriter.stream([_instruction(text) for text in originals], sampling))
+        written = dict(self.rewriter.stream([rewriting_prompt(text) for text in originals], sampling))
         return [self._checked(text, written[index][0].text) for index, text in enumerate(originals)]
 
     def _checked(self, original: str, reply: str) -> Rewriting:
-        start, end = reply.find(OPEN), reply.rfind(CLOSE)
-        if start < 0 or end <= start:
-            return Rewriting(original, "no marks in the reply")
-        text = reply[start + len(OPEN) : end].strip()
-        ratio = len(text) / max(len(original), 1)
-        if not self.shortest <= ratio <= self.longest:
-            return Rewriting(original, f"length ratio {ratio:.2g}")
-        lost = [literal for literal in _LITERALS.findall(original) if literal not in text]
-        if lost:
-            return Rewriting(original, f"lost {lost[0][:40]!r}")
-        return Rewriting(text)
+        return read_rewriting(original, reply, self.shortest, self.longest)
 
 
-def _instruction(text: str) -> str:
+def read_rewriting(original: str, reply: str, shortest: float = 0.3, longest: float = 10.0) -> Rewriting:
+    """The rewritten request between the marks of a reply, or the original with the reason why it was kept."""
+    start, end = reply.find(OPEN), reply.rfind(CLOSE)
+    if start < 0 or end <= start:
+        return Rewriting(original, "no marks in the reply")
+    text = reply[start + len(OPEN) : end].strip()
+    ratio = len(text) / max(len(original), 1)
+    if not shortest <= ratio <= longest:
+        return Rewriting(original, f"length ratio {ratio:.2g}")
+    lost = [literal for literal in _LITERALS.findall(original) if literal not in text]
+    if lost:
+        return Rewriting(original, f"lost {lost[0][:40]!r}")
+    return Rewriting(text)
+
+
+def marked(text: str) -> str:
+    """A rewritten request as a rewriter writes it."""
+    return f"{OPEN}\n{text}\n{CLOSE}"
+
+
+def rewriting_prompt(text: str) -> str:
+    """What a rewriter is asked."""
     # Concatenated, never formatted: a request may hold braces and marks of its own.
     return (
         "You improve requests before they are answered. Make the following request clear, complete and polite, "
