@@ -28,8 +28,10 @@ def test_candidates_without_a_derivative_are_left_out() -> None:
     found = without_idle(comparison, seed)
     assert found is not None
     kept, left = found
-    assert kept.candidates == comparison.candidates[1:] and kept.labels == comparison.labels[1:]
-    assert left.tokens.tolist() == [0.5, -1] and left.statistics["entropy"].tolist() == [0, 2]
+    assert kept.candidates == comparison.candidates[1:]
+    assert kept.labels == comparison.labels[1:]
+    assert left.tokens.tolist() == [0.5, -1]
+    assert left.statistics["entropy"].tolist() == [0, 2]
     by_statistic = Seed(torch.zeros(4), {"entropy": torch.tensor([1.0, 0, 0, 0])}, (2, 2))
     assert without_idle(comparison, by_statistic)[0].candidates == comparison.candidates[:1]  # type: ignore[index]
     assert without_idle(comparison, Seed(torch.zeros(4), {}, (2, 2))) is None
