@@ -206,12 +206,6 @@ def _align(output: Path, name: str, method: Method, data: Path, sizes: Sizes, se
     from assent.objectives import build_objective
     from assent.training import align
 
-    # The user's cache is left alone: the demo takes everything with it when its folder is deleted.
-    scored = (
-        {"reference": {"store": str(output / "reference")}}
-        if build_objective(method.objective).needs.reference
-        else {}
-    )
     folder = output / "runs" / name.replace(", ", "-").replace(" ", "-")
     with teller.progress(name, sizes.steps) as advance:
 
@@ -221,14 +215,8 @@ def _align(output: Path, name: str, method: Method, data: Path, sizes: Sizes, se
             elif event["event"] == "log" and "loss" in event.get("logs", {}):
                 advance(f"loss {event['logs']['loss']:.3f}", 0)
 
-        align(
-            str(output / "start"),
-            str(data),
-            dict(method.objective),
-            folder,
-            on_event=on_event,
-            **scored,
-            training={
+        settings: dict[str, Any] = {
+            "training": {
                 "per_device_train_batch_size": sizes.batch,
                 "max_steps": sizes.steps,
                 "learning_rate": method.learning_rate,
@@ -239,8 +227,12 @@ def _align(output: Path, name: str, method: Method, data: Path, sizes: Sizes, se
                 "report_to": "none",
                 "disable_tqdm": True,
                 "use_cpu": True,
-            },
-        )
+            }
+        }
+        if build_objective(method.objective).needs.reference:
+            # The user's cache is left alone: whoever deletes the demo's folder has deleted all of it.
+            settings["reference"] = {"store": str(output / "reference")}
+        align(str(output / "start"), str(data), dict(method.objective), folder, on_event=on_event, **settings)
     return folder
 
 
