@@ -29,6 +29,26 @@ def train_from_file(
         Path | None, typer.Option(help="A YAML file of TRL (DPOConfig, KTOConfig, ...) in place of the run file.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html into the run folder.")] = True,
+    compare: Annotated[
+        str | None, typer.Option(help="Objectives to compare, as dpo,simpo,kto; each gets a run below output_dir.")
+    ] = None,
+    compare_file: Annotated[
+        Path | None, typer.Option(help="The same as a YAML list of names, {name: options} or lists (sums).")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(help="With --compare: beta=0.05,0.1 or training.learning_rate=1e-6,5e-6; may be repeated."),
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Judge of win rates against the start: package.module:function, or a preference model."),
+    ] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="Held-out prompts that the compared runs answer.")] = 64,
+    samples: Annotated[int, typer.Option(min=1, help="Answers to each of them.")] = 1,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Longest of these answers, in tokens.")] = 128,
+    near_best: Annotated[
+        float, typer.Option(min=0, help="In the robustness table: how far below the best still counts as near it.")
+    ] = 0.05,
 ) -> None:
     """Aligns a policy with preferences, as a run file says.
 
@@ -45,6 +65,12 @@ def train_from_file(
       assent train run.yaml --resume
 
       assent train --from-trl dpo_config.yaml training.output_dir=out
+
+    Compare objectives on the same data under the same budget; --resume repeats nothing that has ended:
+
+      assent train run.yaml --compare dpo,simpo,kto --judge my_rules:polite
+
+      assent train run.yaml --compare dpo,ln_dpo --grid beta=0.05,0.1,0.3 --grid training.learning_rate=1e-6,5e-6
     """
     from assent.config import load_run
     from assent.errors import InputError
@@ -62,6 +88,16 @@ def train_from_file(
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()
+    if compare is not None or compare_file is not None:
+        from assent.cli.train_compare import Measuring, compare_from_file
+
+        if run is None:
+            raise InputError(
+                "a comparison starts from a run file", remedy="assent train run.yaml --compare dpo,simpo"
+            )
+        measuring = Measuring(judge, prompts, samples, max_new_tokens, near_best)
+        compare_from_file(run, overrides or [], (compare, compare_file), grid or [], measuring, resume, show)
+        return
     config = load_run(run, overrides or []) if run is not None else _translated(from_trl, overrides or [], show)
     try:
         result = train(config, resume=resume, dry_run=dry_run, on_event=show)
