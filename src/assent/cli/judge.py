@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,24 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assent.cli import paid_work
+from assent.cli.judges import (
+    By,
+    Connection,
+    How,
+    JudgeOptions,
+    asking_of_options,
+    check_judge,
+    label_mode,
+    open_judge,
+)
 from assent.cli.sharded_work import Engine, run_sharded
 from assent.errors import InputError
 
 if TYPE_CHECKING:
     from assent.comparison import Comparison
-    from assent.generation import EndpointClient, Ledger
-    from assent.judging import Judge, Rubric
-    from assent.work.journal import Journal
-
-
-class By(StrEnum):
-    """Who judges."""
-
-    endpoint = "endpoint"
-    model = "model"
-    scorer = "scorer"
-    rule = "rule"
-    person = "person"
+    from assent.generation import Ledger
+    from assent.judging import Judge
 
 
 class OnInvalid(StrEnum):
@@ -36,16 +34,6 @@ class OnInvalid(StrEnum):
 
     error = "error"
     quarantine = "quarantine"
-
-
-class How(StrEnum):
-    """How a rubric is asked."""
-
-    pairwise = "pairwise"
-    pointwise = "pointwise"
-    listwise = "listwise"
-    checklist = "checklist"
-    critique = "critique"
 
 
 def register(app: typer.Typer) -> None:
@@ -122,10 +110,10 @@ def judge(
         return
     asked = load_rubric(rubric)
     comparisons = paid_work.read_comparisons(data, on_invalid.value)
-    options = _Options(
+    options = JudgeOptions(
         by, asked, mode, model, endpoint, labels, reference, beta, rule, form, one_order, repair, max_tokens, seed
     )
-    _check(options)
+    check_judge(options)
     ledger = paid_work.ledger_of(model or "", prices, price_prompt, price_completion, budget, token_budget)
     if by is By.person:
         _person(options, comparisons, out, name)
@@ -135,126 +123,13 @@ def judge(
         return
     place = journal or out.with_name(f"{out.name}.journal")
     with Journal(place) as kept:
-        if by is By.endpoint:
-            chosen = _paid(options, _client(options, kept, ledger, concurrency, timeout, key_variable))
-        else:
-            chosen = _kept(_unpaid(options, trust_remote_code), options, kept)
+        connection = Connection(concurrency, timeout, key_variable)
+        chosen = open_judge(options, kept, ledger, connection, trust_remote_code)
         chosen.name = name or chosen.name
         _run(chosen, comparisons, out, place, ledger if by is By.endpoint else None)
 
 
-@dataclass(frozen=True)
-class _Options:
-    by: By
-    rubric: Rubric
-    mode: How | None
-    model: str | None
-    endpoint: str | None
-    labels: bool
-    reference: str | None
-    beta: float
-    rule: str | None
-    form: Path | None
-    one_order: bool
-    repair: bool
-    max_tokens: int
-    seed: int
-
-
-def _check(options: _Options) -> None:
-    """What each judge needs, said before anything is loaded."""
-    needed = {
-        By.endpoint: ("endpoint", "model"),
-        By.model: ("model",),
-        By.scorer: ("model",),
-        By.rule: ("rule",),
-        By.person: ("form",),
-    }[options.by]
-    for name in needed:
-        if getattr(options, name) is None:
-            raise InputError(f"--judge {options.by} needs --{name}", field=name)
-    if options.labels and options.by not in (By.endpoint, By.model):
-        raise InputError(f"--judge {options.by} reads no labels", field="labels")
-    wanted = (options.mode or How(options.rubric.mode)).value
-    if wanted == "checklist" and not options.rubric.asked:
-        raise InputError("the rubric has no checklist", field="mode", found=options.rubric.name)
-    if options.labels and wanted not in ("pairwise", "pointwise"):
-        raise InputError(
-            "labels answer pairs or single ratings", field="mode", found=wanted, expected="pairwise or pointwise"
-        )
-
-
-def _client(
-    options: _Options, journal: Journal, ledger: Ledger, concurrency: int, timeout: float, key_variable: str
-) -> EndpointClient:
-    from assent.generation import Endpoint, EndpointClient
-
-    assert options.endpoint is not None
-    assert options.model is not None
-    target = Endpoint(options.endpoint, options.model, key_variable, concurrency, timeout)
-    return EndpointClient(target, journal, ledger)
-
-
-def _paid(options: _Options, client: EndpointClient) -> Judge:
-    from assent.judging import EndpointRespondent, PromptedJudge
-    from assent.judging.labels import EndpointLabels, LabelJudge
-
-    if options.labels:
-        return LabelJudge(EndpointLabels(client), options.rubric, _label_mode(options))
-    respondent = EndpointRespondent(client, options.max_tokens)
-    return PromptedJudge(respondent, _asking(options), options.rubric.name, repair=options.repair)
-
-
-def _unpaid(options: _Options, trust_remote_code: bool) -> Judge:
-    if options.by is By.rule:
-        from assent.judging.rule import rule_judge
-
-        assert options.rule is not None
-        return rule_judge(options.rule)
-    assert options.model is not None
-    if options.by is By.scorer:
-        from assent.judging.scorers import ScorerJudge
-        from assent.preference_models.loading import ScorerOptions, open_scorer
-
-        scorer = open_scorer(options.model, ScorerOptions(reference=options.reference, beta=options.beta))
-        return ScorerJudge(scorer, "log_ratio" if options.reference else "reward")
-    loaded = paid_work.load_local(options.model, trust_remote_code)
-    if options.labels:
-        from assent.judging.labels import LabelJudge
-        from assent.judging.local_labels import LocalLabels
-
-        return LabelJudge(LocalLabels(*loaded, name=options.model), options.rubric, _label_mode(options))
-    from assent.generation import LocalGenerator
-    from assent.judging import GeneratorRespondent, PromptedJudge
-
-    respondent = GeneratorRespondent(LocalGenerator(*loaded, name=options.model), options.max_tokens)
-    return PromptedJudge(respondent, _asking(options), options.rubric.name, repair=options.repair)
-
-
-def _kept(judge: Judge, options: _Options, journal: Journal) -> Judge:
-    from assent.judging.remembered import RememberedJudge
-
-    if options.by is By.rule:
-        # A function's code can change between runs, and asking it again costs nothing.
-        return judge
-    models = [paid_work.fingerprint(one) for one in (options.model, options.reference) if one]
-    parts = [options.by.value, *models, options.rubric.model_dump_json(), str(options.mode), str(options.labels)]
-    parts += [str(one) for one in (options.beta, options.one_order, options.repair, options.max_tokens, options.seed)]
-    return RememberedJudge(judge, journal, json.dumps(parts))
-
-
-def _asking(options: _Options) -> Any:
-    from assent.judging import asking_of
-
-    mode: Any = options.mode.value if options.mode else None
-    return asking_of(options.rubric, mode, both_orders=not options.one_order, seed=options.seed)
-
-
-def _label_mode(options: _Options) -> Any:
-    return (options.mode or How(options.rubric.mode)).value
-
-
-def _person(options: _Options, comparisons: list[Comparison], out: Path, name: str | None) -> None:
+def _person(options: JudgeOptions, comparisons: list[Comparison], out: Path, name: str | None) -> None:
     from assent.judging.person import PersonJudge
 
     assert options.form is not None
@@ -282,13 +157,13 @@ def _run(judge: Judge, comparisons: list[Comparison], out: Path, journal: Path, 
     typer.echo(json.dumps({**summary, **(ledger.summary() if ledger else {})}, indent=1))
 
 
-def _estimate(options: _Options, comparisons: list[Comparison], ledger: Ledger) -> dict[str, Any]:
+def _estimate(options: JudgeOptions, comparisons: list[Comparison], ledger: Ledger) -> dict[str, Any]:
     from assent.generation import Request
 
     if options.by in (By.scorer, By.rule):
         return {"records": len(comparisons), "requests": 0}
-    mode = f"{_label_mode(options)}_label" if options.labels else None
-    asking = _asking(options)
+    mode = f"{label_mode(options)}_label" if options.labels else None
+    asking = asking_of_options(options)
     requests = [
         Request([{"role": "user", "content": question.text}], 1 if mode else options.max_tokens, temperature=0)
         for comparison in comparisons
