@@ -128,6 +128,40 @@ class AlarmsConfig(_Section):
     )
 
 
+class FixedNoise(_Section):
+    """Draws that a record keeps for ever: `noise: {fixed: 4}`."""
+
+    fixed: int = Field(ge=1, description="Draws of a record.")
+
+
+class InversionConfig(_Section):
+    """Noisy latents that the model itself inverts from the pictures (InPO)."""
+
+    hops: int = Field(10, ge=1, description="Levels of the grid.")
+    eta: float = Field(0.1, ge=0, description="Fresh noise that each hop adds.")
+    mode: Literal["exact", "grid"] = Field(
+        "exact", description="exact: the last hop lands on the timestep; grid: on the grid level below it."
+    )
+
+
+class DiffusionConfig(_Section):
+    """How a diffusion pipeline is aligned; `model` is then a folder of diffusers."""
+
+    resolution: int | None = Field(None, ge=8, description="Pixels of a side; default: what the model was made for.")
+    noise: Literal["fresh"] | FixedNoise = Field("fresh", description="fresh in every step, or fixed for a record.")
+    draws: int = Field(1, ge=1, description="Draws of timestep and noise for a comparison, where noise is fresh.")
+    empty_prompt: float = Field(
+        0.2, ge=0, lt=1, description="How often a comparison is trained under an empty prompt, which guidance needs."
+    )
+    inversion: InversionConfig | None = Field(None, description="Invert latents instead of drawing noise.")
+    latents: str | None = Field(
+        None, description="Folder that keeps latents and text embeddings; default: the cache."
+    )
+    samples: int = Field(4, ge=0, description="Prompts that are drawn before and after training, for the report.")
+    sampler_steps: int = Field(25, ge=1, description="Steps of the sampler for these.")
+    guidance: float = Field(5.0, ge=1, description="Strength of classifier-free guidance for these.")
+
+
 class RunConfig(_Section):
     """A run: a model, data, and an objective or a preference model."""
 
@@ -144,6 +178,7 @@ class RunConfig(_Section):
     features: dict[str, Any] | None = Field(
         None, description="Train the preference model on frozen features of this encoder, without a model."
     )
+    diffusion: DiffusionConfig | None = Field(None, description="Where the model is a diffusion pipeline.")
     peft: dict[str, Any] | None = Field(None, description="Fields of peft.LoraConfig.")
     quantization: dict[str, Any] | None = Field(None, description="Fields of transformers.BitsAndBytesConfig.")
     training: dict[str, Any] = Field(default_factory=dict, description="Fields of transformers.TrainingArguments.")

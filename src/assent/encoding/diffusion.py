@@ -56,6 +56,14 @@ class Encoders:
     store: ArrayStore
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A picture to encode and the first record it stands in, which an error names."""
+
+    media: Media
+    record: str
+
+
 class DiffusionComparisons(Sequence[EncodedComparison]):
     """Comparisons of pictures, encoded; tensors are read from the store when one is asked for.
 
@@ -77,7 +85,7 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
         self.comparisons = list(comparisons)
         self.store = encoders.store
         self._columns = [comparison.ordered() for comparison in self.comparisons]
-        images = {self._image_key(c, i, encoders): c for i, row in enumerate(self._columns) for c in row}
+        images: dict[str, _Picture] = {}
         prompts: dict[str, str] = {}
         self._keys: list[list[tuple[str, str]]] = []
         for place, row in enumerate(self._columns):
@@ -86,7 +94,9 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
                 text = prompt_text(self.comparisons[place].prompt_of(candidate), self._name(place))
                 prompt = _key("prompt", encoders.prompts.key, text)
                 prompts[prompt] = text
-                keys.append((self._image_key(candidate, place, encoders), prompt))
+                image = self._image_key(candidate, place, encoders)
+                images.setdefault(image, _Picture(_media(candidate, self._name(place)), self._name(place)))
+                keys.append((image, prompt))
             self._keys.append(keys)
         self.encoded = self._fill(images, prompts, encoders, progress)
 
@@ -135,31 +145,43 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
 
     def _fill(
         self,
-        images: dict[str, Candidate],
+        images: dict[str, _Picture],
         prompts: dict[str, str],
         encoders: Encoders,
         progress: Callable[[int, int], None] | None,
     ) -> int:
         """Encodes what the store lacks and returns how much that was."""
-        wanted: list[tuple[str, Candidate | str]] = [*images.items(), *prompts.items()]
+        wanted: list[tuple[str, _Picture | str]] = [*images.items(), *prompts.items()]
         present = self.store.contains([bytes.fromhex(key) for key, _ in wanted])
         missing = [item for item, there in zip(wanted, present, strict=True) if not there]
-        pictures = [(key, item) for key, item in missing if isinstance(item, Candidate)]
+        pictures = [(key, item) for key, item in missing if isinstance(item, _Picture)]
         texts = [(key, item) for key, item in missing if isinstance(item, str)]
-        done = 0
+        try:
+            self._encode(pictures, texts, encoders, progress)
+        finally:
+            # Ends the shard: what was encoded is kept, and other runs see it.
+            self.store.close_shard()
+        return len(missing)
+
+    def _encode(
+        self,
+        pictures: Sequence[tuple[str, _Picture]],
+        texts: Sequence[tuple[str, str]],
+        encoders: Encoders,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        done, total = 0, len(pictures) + len(texts)
         for start in range(0, len(pictures), ENCODED_AT_ONCE):
             part = pictures[start : start + ENCODED_AT_ONCE]
-            latents = encoders.images.encode([load_image(_media(c, key[:12]), key[:12]) for key, c in part])
+            latents = encoders.images.encode([load_image(one.media, one.record) for _, one in part])
             for (key, _), latent in zip(part, latents, strict=True):
                 self.store.put(bytes.fromhex(key), {LATENTS: latent.float().cpu().numpy()})
-            done = _told(progress, done + len(part), len(missing))
+            done = _told(progress, done + len(part), total)
         for start in range(0, len(texts), ENCODED_AT_ONCE):
             some = texts[start : start + ENCODED_AT_ONCE]
             for (key, _), tensors in zip(some, encoders.prompts.encode([text for _, text in some]), strict=True):
                 self.store.put(bytes.fromhex(key), {name: value.cpu().numpy() for name, value in tensors.items()})
-            done = _told(progress, done + len(some), len(missing))
-        self.store.flush()
-        return len(missing)
+            done = _told(progress, done + len(some), total)
 
     def _image_key(self, candidate: Candidate, place: int, encoders: Encoders) -> str:
         name = self._name(place)

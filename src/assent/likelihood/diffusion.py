@@ -52,6 +52,19 @@ class Draws:
             raise InputError("a comparison needs at least one draw", field="noise", found=str(self.count))
 
 
+@dataclass(frozen=True)
+class EmptyPrompts:
+    """How often a comparison is trained under an empty prompt, all its candidates together.
+
+    Args:
+        share: of the comparisons of a step; which ones depends on (seed, step, record).
+        conditioning: what the prompt encoder makes of an empty prompt.
+    """
+
+    share: float
+    conditioning: Conditioning
+
+
 class DiffusionPolicy(Policy):
     """Scores each candidate by its denoising error under shared draws.
 
@@ -60,6 +73,9 @@ class DiffusionPolicy(Policy):
         noising: the noise levels it was trained with.
         draws: which timesteps and noise.
     """
+
+    empty: EmptyPrompts | None = None
+    """Set by whoever trains a model that is to keep following guidance; held-out steps never empty a prompt."""
 
     def __init__(self, model: nn.Module, noising: Noising, draws: Draws | None = None) -> None:
         super().__init__(model)
@@ -85,6 +101,7 @@ class DiffusionPolicy(Policy):
         for place, comparison in enumerate(comparisons):
             shape = comparison.candidates[0].media[LATENTS].shape
             levels, noises = self.drawn(comparison.id, shape)
+            emptied = self._emptied(comparison)
             for column, candidate in enumerate(comparison.candidates):
                 clean = candidate.media[LATENTS]
                 if clean.shape != shape:
@@ -99,7 +116,7 @@ class DiffusionPolicy(Policy):
                 noise.append(noises)
                 index.append(levels)
                 owner += [place * width + column] * self.draws.count
-                for name, value in candidate.media.items():
+                for name, value in {**candidate.media, **emptied}.items():
                     if name != LATENTS:
                         conditioning.setdefault(name, []).extend([value] * self.draws.count)
         return {
@@ -118,6 +135,16 @@ class DiffusionPolicy(Policy):
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
         levels = self.noising.draw(self.draws.count, generator)
         return levels, torch.randn(self.draws.count, *shape, generator=generator)
+
+    def _emptied(self, comparison: EncodedComparison) -> Conditioning:
+        """The empty prompt's conditioning where this step trains the comparison under it, else nothing."""
+        if self.empty is None or not self.empty.share or self._step[1] < 0:
+            return {}
+        # Where prompts are what is compared, an empty one would leave nothing to learn from.
+        if len({candidate.media_keys[1:] for candidate in comparison.candidates}) > 1:
+            return {}
+        digest = hashlib.sha256(repr(("empty", *self._step, comparison.id)).encode()).digest()
+        return self.empty.conditioning if int.from_bytes(digest[:8], "big") < self.empty.share * 2**64 else {}
 
     def forward(self, batch: Batch, statistics: tuple[str, ...] = ()) -> Likelihoods:
         """Negated mean squared errors, [T] in float32 or wider, one for each candidate and draw."""
@@ -139,8 +166,13 @@ class DiffusionPolicy(Policy):
         clean, noise, index = batch[LATENTS], batch["noise"].to(batch[LATENTS]), batch["index"]
         noisy = batch[NOISY] if NOISY in batch else noising.noisy(clean, noise, index)
         target = batch[TARGET] if TARGET in batch else noising.target(clean, noise, index)
-        conditioning: Conditioning = batch["conditioning"]  # type: ignore[assignment]
-        predicted = self.denoise(self.model, noisy, noising.timesteps[index], conditioning)
+        # Half-precision weights take half-precision inputs; the error is taken in float32 or wider all the same.
+        weights = next(self.model.parameters(), noisy).dtype
+        conditioning = {
+            name: value.to(noisy.device, weights if value.is_floating_point() else None)
+            for name, value in batch["conditioning"].items()
+        }
+        predicted = self.denoise(self.model, noisy.to(weights), noising.timesteps[index], conditioning)
         return predicted, target
 
     def _statistics(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:

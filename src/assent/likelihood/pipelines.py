@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor, nn
 
-from assent.encoding.diffusion import Conditioner, ImageCodec
+from assent.encoding.diffusion import Conditioner
 from assent.encoding.images import square
 from assent.errors import InputError
 from assent.likelihood.noising import Noising
@@ -43,7 +43,7 @@ class LoadedPipeline:
     pipeline: Any
     network: nn.Module
     noising: Noising
-    images: ImageCodec
+    images: VaeCodec | PixelCodec
     prompts: Conditioner
 
     @property
@@ -74,19 +74,21 @@ def load_pipeline(path: str, resolution: int | None = None, dtype: torch.dtype =
         raise InputError("diffusion needs diffusers", remedy="pip install 'assent[diffusion]'") from None
     _check_kind(path)
     try:
-        pipeline = DiffusionPipeline.from_pretrained(path, torch_dtype=dtype, use_safetensors=True)
+        pipeline = DiffusionPipeline.from_pretrained(path, dtype=dtype, use_safetensors=True, **_left_out(path))
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise InputError("cannot load the pipeline", where=path, found=str(error)[:300]) from error
     network = getattr(pipeline, "transformer", None) or pipeline.unet
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module) and part is not network:
             part.requires_grad_(False).eval()
-        if name == "vae" and part is not None:
+        if name == "vae" and part is not None and dtype != torch.float32:
             # Half precision overflows in some VAEs (SDXL's), and latents are computed once.
             part.to(torch.float32)
     vae = pipeline.components.get("vae")
     size = resolution or _native(network, pipeline)
-    images: ImageCodec = VaeCodec(vae, size) if vae is not None else PixelCodec(size, network.config.in_channels)
+    images: VaeCodec | PixelCodec = (
+        VaeCodec(vae, size) if vae is not None else PixelCodec(size, network.config.in_channels)
+    )
     prompts: Conditioner = (
         ClassPrompts(network.config.num_class_embeds) if vae is None else PipelinePrompts(pipeline, size)
     )
@@ -106,6 +108,10 @@ class PixelCodec:
             pictures = [picture.convert("L").convert("RGB") for picture in pictures]
         return torch.from_numpy(np.stack([square(picture, self.size) for picture in pictures]))[:, : self.channels]
 
+    def decode(self, latents: Tensor) -> list[Image]:
+        """The pictures of pixels in [-1, 1]."""
+        return _pictures(latents)
+
 
 class VaeCodec:
     """Pictures as latents: the mode of the VAE's posterior, shifted and scaled."""
@@ -123,6 +129,13 @@ class VaeCodec:
         latents: Tensor = vae.encode(pixels).latent_dist.mode()
         shift, scale = float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)
         return (latents - shift) * scale
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Image]:
+        """The pictures of latents."""
+        vae: Any = self.vae
+        shift, scale = float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)
+        return _pictures(vae.decode(latents.to(next(vae.parameters())) / scale + shift).sample)
 
 
 class ClassPrompts:
@@ -155,9 +168,11 @@ class PipelinePrompts:
 
     def __init__(self, pipeline: Any, size: int) -> None:
         self.pipeline, self.size = pipeline, size
-        encoders = [part for name, part in pipeline.components.items() if name.startswith("text_encoder") and part]
+        parts = [(name, part) for name, part in pipeline.components.items() if part is not None]
+        hashes = [weights_hash(part) for name, part in parts if name.startswith("text_encoder")]
+        hashes += [_tokenizer_hash(part) for name, part in parts if name.startswith("tokenizer")]
         self.kind = type(pipeline).__name__
-        self.key = f"{self.kind} {size} {' '.join(weights_hash(encoder) for encoder in encoders)}"
+        self.key = f"{self.kind} {size} {' '.join(hashes)}"
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> list[dict[str, Tensor]]:
@@ -183,6 +198,12 @@ class PipelinePrompts:
         return [{name: value[row].float() for name, value in found.items()} for row in range(len(texts))]
 
 
+def _pictures(pixels: Tensor) -> list[Image]:
+    values = ((pixels.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    rows = values.expand(-1, 3, -1, -1) if values.shape[1] == 1 else values[:, :3]
+    return [fromarray(row.permute(1, 2, 0).numpy()) for row in rows]
+
+
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 over the names and values of a module's weights, shortened."""
     digest = hashlib.sha256()
@@ -190,6 +211,28 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:24]
+
+
+def _tokenizer_hash(tokenizer: Any) -> str:
+    """SHA-256 over what decides a tokenizer's ids, shortened."""
+    content = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.model_max_length])
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        # Truncation and padding are set anew by every call, so they say nothing.
+        parts = {**json.loads(backend.to_str()), "truncation": None, "padding": None}
+        content += json.dumps(parts, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
+
+
+def _left_out(path: str) -> dict[str, None]:
+    """The third text encoder of Stable Diffusion 3, where it was saved without."""
+    index = Path(path) / "model_index.json"
+    if not index.is_file():
+        return {}
+    parts = json.loads(index.read_text())
+    if not parts["_class_name"].startswith("StableDiffusion3"):
+        return {}
+    return {name: None for name in ("text_encoder_3", "tokenizer_3") if parts.get(name, [None])[0] is None}
 
 
 def _check_kind(path: str) -> None:
@@ -212,7 +255,7 @@ def _check_kind(path: str) -> None:
 
 def _native(network: Any, pipeline: Any) -> int:
     """The resolution that the network was trained for, in pixels."""
-    size = getattr(network.config, "sample_size", None)
+    size = getattr(network.config, "sample_size", None) or getattr(pipeline, "default_sample_size", None)
     if size is None:
         raise InputError("this pipeline does not say its resolution", field="diffusion.resolution", remedy="Set it")
     return int(size) * int(getattr(pipeline, "vae_scale_factor", 1) if "vae" in pipeline.components else 1)

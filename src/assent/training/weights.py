@@ -81,7 +81,7 @@ def trained_adapter(model: Any) -> str:
 def _read(folder: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    files = sorted(folder.glob("model*.safetensors"))
+    files = sorted([*folder.glob("model*.safetensors"), *folder.glob("diffusion_pytorch_model*.safetensors")])
     if not files:
         raise RunError(f"{folder}: holds no weights in safetensors")
     state: dict[str, Tensor] = {}

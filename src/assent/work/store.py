@@ -246,7 +246,8 @@ def _pack(arrays: Arrays) -> bytes:
     """Arrays as bytes: for each its name, type, shape and content, little-endian."""
     parts = [struct.pack("<H", len(arrays))]
     for name, array in arrays.items():
-        array = np.ascontiguousarray(array)
+        # `tobytes` is in row order whatever the strides; `ascontiguousarray` would make a number a vector.
+        array = np.asarray(array)
         header = f"{name};{array.dtype.str};{','.join(map(str, array.shape))}".encode()
         parts += [struct.pack("<HQ", len(header), array.nbytes), header, array.tobytes()]
     return b"".join(parts)
