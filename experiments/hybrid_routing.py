@@ -1,9 +1,9 @@
 """Human labels go where the model's labels are wrong
 
 3,000 pairs with eight random binary features, described by twelve numbers (Miranda, Wang et al. 2024). The model's
-verdicts follow a shifted utility where feature 0 or 1 is on, plus 5% noise; people's have 22% random noise. The reward
-model is a logistic regression, its metric the accuracy on clean verdicts. A linear predictor is fitted on 100 random
-mixes and tested on 20 more; then a quarter of the pairs is routed to people.
+verdicts follow a shifted utility where feature 0 or 1 is on, plus 5% noise; people's have 22% random noise. The
+reward model is a logistic regression, its metric the accuracy on clean verdicts. A linear predictor is fitted on 100
+random mixes and tested on 20 more; then a quarter of the pairs is routed to people.
 """
 
 from __future__ import annotations
