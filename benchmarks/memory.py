@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import torch
 from benchmarks.cases import OURS, OURS_LIVE, Case, Side
 from benchmarks.data import END, PAD
 from benchmarks.preparation import make_model
-from benchmarks.running import run
+from benchmarks.running import EndedEarly, run
 
-STEPS, PAIRS, LENGTH = 3, 8, 512
+PAIRS, LENGTH = 8, 512
 SHAPE = {
     "hidden_size": 256,
     "intermediate_size": 688,
@@ -26,33 +27,60 @@ BAR = 2.0
 
 
 def measure_memory(
-    folder: Path, interpreters: dict[str, Path], vocabularies: tuple[int, ...] = VOCABULARIES
+    folder: Path, interpreters: dict[str, Path], steps: int, vocabularies: tuple[int, ...] = VOCABULARIES
 ) -> dict[str, Any]:
-    """Working memory of both sides by vocabulary: peak minus state and imports."""
+    """Working memory of the sides by vocabulary: peak over some steps minus state and imports.
+
+    A side whose process was killed has no number: the machine has less memory than it takes.
+    """
     sides = [OURS, OURS_LIVE]
     if interpreters:
         sides.append(Side("TRL defaults, 8 per device", "trl_dpo", {"per_device": 8}, BAR))
+    done = folder / "memory.json"
+    used: dict[str, float | None] = json.loads(done.read_text()) if done.exists() else {}
+    for vocabulary in sorted(vocabularies, reverse=True):
+        case = Case(f"memory-{vocabulary}", "", list, PAIRS, tuple(sides))
+        waiting = [side for side in sides if _name(vocabulary, side, steps) not in used]
+        told = prepare(folder, vocabulary, steps) if waiting else {}
+        for side in waiting:
+            try:
+                (worker,) = run(case, [side], steps, told, interpreters)
+                used[_name(vocabulary, side, steps)] = worker.end["working_bytes"] / 2**20
+            except EndedEarly as early:
+                print(f"  {early}", flush=True)
+                used[_name(vocabulary, side, steps)] = None
+            done.write_text(json.dumps(used))
+    done.unlink()
+    return _table(used, vocabularies, sides, steps)
+
+
+def _name(vocabulary: int, side: Side, steps: int) -> str:
+    return f"{vocabulary}, {steps} steps, {side.name}"
+
+
+def _table(
+    used: dict[str, float | None], vocabularies: Sequence[int], sides: Sequence[Side], steps: int
+) -> dict[str, Any]:
     table, records = [], []
     for vocabulary in vocabularies:
-        case = Case(f"memory-{vocabulary}", "", list, PAIRS, tuple(sides))
-        told = prepare(folder, vocabulary)
-        used = {}
-        for side in sides:
-            (worker,) = run(case, [side], STEPS, told, interpreters)
-            used[side.name] = worker.end["working_bytes"] / 2**20
-        records.append({"vocabulary": vocabulary, "working_mebibytes": used})
-        ratio = used[sides[-1].name] / used[sides[0].name]
-        table.append([str(vocabulary), *(f"{value:.0f}" for value in used.values()), f"{ratio:.2f}"])
+        found = {side.name: used[_name(vocabulary, side, steps)] for side in sides}
+        records.append({"vocabulary": vocabulary, "working_mebibytes": found})
+        ours, theirs = found[sides[0].name], found[sides[-1].name]
+        ratio = "" if ours is None or theirs is None else f"{theirs / ours:.2f}"
+        table.append(
+            [str(vocabulary), *("killed" if value is None else f"{value:.0f}" for value in found.values()), ratio]
+        )
     return {
         "kind": "memory",
-        "title": f"Working memory (MiB beyond weights, gradients and optimizer), {PAIRS} pairs of {LENGTH} tokens",
+        "title": f"Working memory (MiB beyond weights, gradients and optimizer), {PAIRS} pairs of {LENGTH} tokens, "
+        f"{steps} steps",
         "columns": ["vocabulary", *(side.name for side in sides), f"times Assent's (bar {BAR} at 152,000)"],
         "cells": table,
         "records": records,
     }
 
 
-def prepare(folder: Path, vocabulary: int) -> dict[str, Any]:
+def prepare(folder: Path, vocabulary: int, steps: int) -> dict[str, Any]:
     """A model of that vocabulary and random pairs of exactly LENGTH tokens, a quarter of them prompt."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -70,7 +98,7 @@ def prepare(folder: Path, vocabulary: int) -> dict[str, Any]:
         return torch.randint(2, vocabulary, (length,), generator=generator).tolist()
 
     rows = []
-    for _ in range(PAIRS * STEPS):
+    for _ in range(PAIRS * steps):
         prompt, answers = ids(LENGTH // 4), [ids(LENGTH - LENGTH // 4 - 1) for _ in range(2)]
         rows.append(
             {
@@ -82,11 +110,14 @@ def prepare(folder: Path, vocabulary: int) -> dict[str, Any]:
         )
     path = folder / f"memory-{vocabulary}-rows.json"
     path.write_text(json.dumps(rows))
+    store = folder / f"memory-{vocabulary}-store.pt"
+    store.unlink(missing_ok=True)
     return {
         "case": f"memory-{vocabulary}",
         "folder": str(folder),
         "model": str(place),
         "rows": str(path),
+        "store": str(store),
         "per_step": PAIRS,
         "objective": "dpo",
     }

@@ -36,6 +36,8 @@ def encoded(row: dict[str, Any], name: str) -> EncodedComparison:
         for ids in row["completion_ids"]
     )
     count = len(candidates)
+    if "labels" in row:
+        return EncodedComparison(name, candidates, (float("nan"),) * count, tuple(row["labels"]), (None,) * count)
     scores = tuple(float(count - column) for column in range(count))
     return EncodedComparison(name, candidates, scores, (-1,) * count, (None,) * count)
 
@@ -53,7 +55,7 @@ class Step:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=options.get("learning_rate", 1e-5), weight_decay=0.0
         )
-        self.stored: dict[str, Tensor] = {}
+        self.stored: dict[tuple[str, ...], Tensor] = {}
         self.read, self.head_rows, self.reference_passes = 0, 0, 0
 
     def micro_batches(self, comparisons: Sequence[EncodedComparison]) -> list[list[EncodedComparison]]:
@@ -61,15 +63,21 @@ class Step:
         costs = [self.policy.cost(comparison) for comparison in comparisons]
         return [[comparisons[index] for index in part] for part in cut(costs, self.options.get("budget", BUDGET))]
 
-    def store(self, comparisons: Sequence[EncodedComparison]) -> None:
-        """Scores the reference once; the policy has not moved yet, so it is the reference."""
+    def store(self, comparisons: Sequence[EncodedComparison], kept: str | None) -> None:
+        """Scores the reference, once for all sides where a file keeps it; the policy has not moved, so it is that."""
+        if kept is not None and Path(kept).exists():
+            self.stored = torch.load(kept)
+            return
         with torch.no_grad():
             for part in self.micro_batches(comparisons):
                 likelihoods = self.policy(self.policy.collate(part))
                 width = likelihoods.shape[1]
                 for index, comparison in enumerate(part):
                     own = (likelihoods.owner >= index * width) & (likelihoods.owner < (index + 1) * width)
-                    self.stored[comparison.id] = likelihoods.tokens[own]
+                    self.stored[_place(comparison)] = likelihoods.tokens[own]
+
+        if kept is not None:
+            torch.save(self.stored, kept)
 
     def reference_of(self, part: Sequence[EncodedComparison], batch: Any, like: Likelihoods) -> Likelihoods:
         """The reference's likelihoods, looked up or computed."""
@@ -77,7 +85,7 @@ class Step:
             self.reference_passes += 1
             with torch.no_grad():
                 return self.reference(batch)
-        tokens = torch.cat([self.stored[comparison.id] for comparison in part])
+        tokens = torch.cat([self.stored[_place(comparison)] for comparison in part])
         return Likelihoods(tokens, like.owner, like.shape, like.mask, like.segment)
 
     def __call__(self, comparisons: Sequence[EncodedComparison]) -> float:
@@ -100,6 +108,11 @@ class Step:
         return total
 
 
+def _place(comparison: EncodedComparison) -> tuple[str, ...]:
+    """Where a comparison's reference is kept: helpers that were drawn for a step have their own."""
+    return tuple(candidate.key for candidate in comparison.candidates)
+
+
 def policy_of(model: Any, layout: str) -> Policy:
     """The policy that lays candidates out as asked."""
     if layout == "padded":
@@ -117,7 +130,7 @@ def main() -> None:
     step = Step(told["model"], told["options"], told["objective"])
     began = time.perf_counter()
     if told["options"]["reference"] == "store":
-        step.store(comparisons)
+        step.store(comparisons, told.get("store"))
     gate.say("ready", preparation=time.perf_counter() - began, route=getattr(step.policy, "route", "padded rows"))
     for start in range(0, len(comparisons), told["per_step"]):
         if not gate.wait():

@@ -102,7 +102,7 @@ def main() -> None:
     began = time.perf_counter()
     step = Step(told["model"], told["options"], told["objective"])
     if told["options"]["reference"] == "store":
-        step.store(comparisons)
+        step.store(comparisons, told.get("store"))
     counted = {"read_tokens": 0, "head_rows": 0, "reference_passes": 0}
     models = 1 if step.reference is None else 2
 

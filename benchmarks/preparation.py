@@ -32,17 +32,23 @@ def prepare(case: Case, folder: Path, steps: int) -> dict[str, Any]:
     if len(encoded) < case.per_step * steps:
         raise SystemExit(f"{case.name}: {len(encoded)} rows are too few for {steps} steps of {case.per_step}")
     place = folder / f"{case.name}-model"
-    make_model(len(tokenizer), **case.shape).save_pretrained(place)
+    model = make_model(len(tokenizer), **case.shape)
+    model.save_pretrained(place)
     tokenizer.save_pretrained(place)
     path = folder / f"{case.name}-rows.json"
     path.write_text(json.dumps(encoded))
+    store = folder / f"{case.name}-store.pt"
+    store.unlink(missing_ok=True)
     return {
         "case": case.name,
         "folder": str(folder),
         "model": str(place),
         "rows": str(path),
+        "store": str(store),
         "per_step": case.per_step,
         "objective": case.objective,
+        "layer_weights": sum(p.numel() for p in model.model.layers.parameters() if p.dim() == 2),
+        "head_weights": model.lm_head.weight.numel(),
     }
 
 
@@ -58,3 +64,10 @@ def make_model(vocabulary: int = VOCABULARY, **shape: Any) -> LlamaForCausalLM:
 def needed_tokens(rows: list[dict[str, Any]]) -> int:
     """Tokens that some rows hold when each prompt is counted once."""
     return sum(len(row["prompt_ids"]) + sum(map(len, row["completion_ids"])) for row in rows)
+
+
+def needed_operations(rows: list[dict[str, Any]], told: dict[str, Any], head: bool) -> int:
+    """Matrix operations of forward and backward that the needed tokens take: 6 a weight and token, the output head's
+    only where a completion is scored. Attention's own products are not counted."""
+    scored = sum(len(ids) for row in rows for ids in row["completion_ids"]) if head else 0
+    return 6 * (told["layer_weights"] * needed_tokens(rows) + told["head_weights"] * scored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, Side
+
+
+class EndedEarly(SystemExit):
+    """A worker stopped before it was told to: an error, or killed for its memory."""
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Worker:
                 self.steps[-1]["loss"] = said["loss"]
             if said["kind"] == kind:
                 return dict(said)
-        raise SystemExit(f"`{self.side.name}` ended early; its log is {self.log}")
+        raise EndedEarly(f"`{self.side.name}` ended early; its log is {self.log}")
 
 
 def run(
@@ -72,7 +77,8 @@ def run(
 
 def start(side: Side, told: dict[str, Any], interpreters: dict[str, Path]) -> Worker:
     """The side's process."""
-    log = Path(told["folder"]) / f"{told['case']}-{side.worker}-{abs(hash(side.name))}.log"
+    slug = re.sub(r"[^a-z0-9]+", "-", side.name.lower()).strip("-")
+    log = Path(told["folder"]) / f"{told['case']}-{slug}.log"
     root = Path(__file__).resolve().parent.parent
     script = root / "benchmarks" / f"{side.worker}.py"
     command = (
@@ -90,4 +96,8 @@ def start(side: Side, told: dict[str, Any], interpreters: dict[str, Path]) -> Wo
         cwd=root,
         env=environment,
     )
+    first_to_go = Path(f"/proc/{process.pid}/oom_score_adj")
+    if first_to_go.exists():
+        # Should memory run out, a worker is what may be lost.
+        first_to_go.write_text("900")
     return Worker(side, process, log)

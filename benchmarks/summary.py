@@ -9,21 +9,25 @@ from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.cases import Case
-from benchmarks.preparation import needed_tokens
+from benchmarks.preparation import needed_operations, needed_tokens
 from benchmarks.running import Worker
 
 LOSS_TOLERANCE = 2e-3
 """Two programs' losses of a step may differ by this share: clipping and sums in other orders, over several steps."""
 
 
-def summarised(case: Case, workers: Sequence[Worker], told: dict[str, Any], warm: int) -> list[dict[str, Any]]:
-    """One record per side; the first side's time is the unit."""
+def summarised(
+    case: Case, workers: Sequence[Worker], told: dict[str, Any], warm: int, rate: float
+) -> list[dict[str, Any]]:
+    """One record per side; the first side's time is the unit, `rate` the machine's for matrix products."""
     rows = json.loads(Path(told["rows"]).read_text())
     per_step, count = told["per_step"], len(workers[0].steps)
-    needed = needed_tokens(rows[warm * per_step : count * per_step])
+    measured = rows[warm * per_step : count * per_step]
+    needed = needed_tokens(measured)
     ours = median(step["seconds"] for step in workers[0].steps[warm:])
     records = []
     for worker in workers:
+        operations = needed_operations(measured, told, head=not worker.side.worker.endswith("_reward"))
         seconds = [step["seconds"] for step in worker.steps[warm:]]
         spread = quantiles(seconds, n=4) if len(seconds) > 1 else [seconds[0]] * 3
         records.append(
@@ -34,6 +38,7 @@ def summarised(case: Case, workers: Sequence[Worker], told: dict[str, Any], warm
                 "times_slower": median(seconds) / ours,
                 "bar": worker.side.bar,
                 "needed_tokens_per_second": needed / sum(seconds),
+                "share_of_matmul_rate": operations / sum(seconds) / rate,
                 "read_tokens": sum(step["read_tokens"] for step in worker.steps[warm:]),
                 "head_rows": sum(step["head_rows"] for step in worker.steps[warm:]),
                 "reference_passes": sum(step["reference_passes"] for step in worker.steps[warm:]),
@@ -62,8 +67,10 @@ def page(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
         "# Benchmarks",
         "",
         "Written by `python -m benchmarks`; do not edit. Programs take turns step by step on the same model, data",
-        "and order; times are medians of the steps after the warm-up, with quartiles. *Needed* tokens count each",
-        "prompt once.",
+        "and order, so that a busy machine slows all of them alike; times are medians of the steps after the",
+        "warm-up, with quartiles. *Needed* tokens count each prompt once. The share of the matmul rate is what",
+        "forward and backward of the needed tokens take in matrix products with weights, by the time, by the",
+        "machine's best measured rate; work that need not be done counts as nothing.",
         "",
         "Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
     ]
@@ -77,7 +84,11 @@ def _table(result: dict[str, Any]) -> list[str]:
     lines = []
     if result.get("kind") == "steps":
         agreed = "equal in every step" if result["losses_agree"] else "**NOT EQUAL**"
-        lines += [f"Losses of the sides: {agreed}. Measured {result['when']}, {result['steps']} steps.", ""]
+        lines += [
+            f"Losses of the sides: {agreed}. Measured {result['when']}: {result['steps']} steps after "
+            f"{result['warm']}, {result['sides'][0]['needed_tokens']} needed tokens.",
+            "",
+        ]
     columns = list(result["columns"])
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in result["cells"]]
@@ -90,7 +101,9 @@ COLUMNS = (
     "times Assent's",
     "bar",
     "needed tokens/s",
+    "share of the matmul rate",
     "tokens read / needed",
+    "tokens read",
     "head rows",
     "reference passes",
     "preparation, s",
@@ -107,7 +120,9 @@ def cells(records: Sequence[dict[str, Any]]) -> list[list[str]]:
             f"{r['times_slower']:.2f}",
             "" if r["bar"] is None else f"{r['bar']} {'reached' if r['times_slower'] >= r['bar'] else 'not reached'}",
             f"{r['needed_tokens_per_second']:.0f}",
+            f"{100 * r['share_of_matmul_rate']:.0f}%",
             f"{r['read_tokens'] / r['needed_tokens']:.2f}",
+            str(r["read_tokens"]),
             str(r["head_rows"]),
             str(r["reference_passes"]),
             f"{r['preparation_seconds']:.1f}",

@@ -40,6 +40,21 @@ def test_the_tiny_case_writes_its_page_and_its_losses_agree(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_two_phases_and_one_agree_and_read_helpers_once(tmp_path: Path) -> None:
+    arguments = ["tiny-coupled", "--steps", "2", "--warm", "1", "--without-trl"]
+    arguments += ["--work", str(tmp_path), "--output", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
+    result = json.loads((tmp_path / "benchmarks.json").read_text())["results"]["tiny-coupled"]
+    phases, apart, whole = result["sides"]
+    assert result["losses_agree"]
+    assert phases["losses"] == pytest.approx(whole["losses"], rel=1e-5)
+    assert apart["losses"] == [None] * 3
+    # The second phase reads the labelled answers again, but not the mismatched ones.
+    assert apart["read_tokens"] == whole["read_tokens"]
+    assert whole["head_rows"] < phases["head_rows"] < 2 * whole["head_rows"]
+
+
+@pytest.mark.slow
 def test_a_reward_model_goes_through_the_same_harness(tmp_path: Path) -> None:
     arguments = ["tiny-reward", "--steps", "1", "--without-trl", "--work", str(tmp_path), "--output", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, check=True, timeout=300)
