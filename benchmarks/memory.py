@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.cases import OURS, OURS_LIVE, Case, Side
+from benchmarks.cases import OURS, Case, Side
 from benchmarks.data import END, PAD
 from benchmarks.preparation import make_model
-from benchmarks.running import EndedEarly, run
+from benchmarks.running import Killed, run
 
 PAIRS, LENGTH = 8, 512
 SHAPE = {
@@ -29,25 +29,26 @@ BAR = 2.0
 def measure_memory(
     folder: Path, interpreters: dict[str, Path], steps: int, vocabularies: tuple[int, ...] = VOCABULARIES
 ) -> dict[str, Any]:
-    """Working memory of the sides by vocabulary: peak over some steps minus state and imports.
+    """Working memory by vocabulary: peak over some steps minus state and imports; TRL's at the largest one.
 
     A side whose process was killed has no number: the machine has less memory than it takes.
     """
-    sides = [OURS, OURS_LIVE]
+    sides = [OURS]
     if interpreters:
         sides.append(Side("TRL defaults, 8 per device", "trl_dpo", {"per_device": 8}, BAR))
     done = folder / "memory.json"
     used: dict[str, float | None] = json.loads(done.read_text()) if done.exists() else {}
     for vocabulary in sorted(vocabularies, reverse=True):
         case = Case(f"memory-{vocabulary}", "", list, PAIRS, tuple(sides))
-        waiting = [side for side in sides if _name(vocabulary, side, steps) not in used]
+        asked = sides if vocabulary == max(vocabularies) else sides[:1]
+        waiting = [side for side in asked if _name(vocabulary, side, steps) not in used]
         told = prepare(folder, vocabulary, steps) if waiting else {}
         for side in waiting:
             try:
                 (worker,) = run(case, [side], steps, told, interpreters)
                 used[_name(vocabulary, side, steps)] = worker.end["working_bytes"] / 2**20
-            except EndedEarly as early:
-                print(f"  {early}", flush=True)
+            except Killed as reason:
+                print(f"  {reason}", flush=True)
                 used[_name(vocabulary, side, steps)] = None
             done.write_text(json.dumps(used))
     done.unlink()
@@ -63,13 +64,13 @@ def _table(
 ) -> dict[str, Any]:
     table, records = [], []
     for vocabulary in vocabularies:
-        found = {side.name: used[_name(vocabulary, side, steps)] for side in sides}
+        found = {s.name: used[_name(vocabulary, s, steps)] for s in sides if _name(vocabulary, s, steps) in used}
         records.append({"vocabulary": vocabulary, "working_mebibytes": found})
-        ours, theirs = found[sides[0].name], found[sides[-1].name]
-        ratio = "" if ours is None or theirs is None else f"{theirs / ours:.2f}"
-        table.append(
-            [str(vocabulary), *("killed" if value is None else f"{value:.0f}" for value in found.values()), ratio]
-        )
+        ours, theirs = found[sides[0].name], found.get(sides[-1].name)
+        ratio = "" if ours is None or theirs is None or len(found) < 2 else f"{theirs / ours:.2f}"
+        values = [found.get(side.name, -1.0) for side in sides]
+        shown = ["killed" if value is None else "" if value < 0 else f"{value:.0f}" for value in values]
+        table.append([str(vocabulary), *shown, ratio])
     return {
         "kind": "memory",
         "title": f"Working memory (MiB beyond weights, gradients and optimizer), {PAIRS} pairs of {LENGTH} tokens, "

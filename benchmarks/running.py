@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,8 @@ from typing import Any
 from benchmarks.cases import Case, Side
 
 
-class EndedEarly(SystemExit):
-    """A worker stopped before it was told to: an error, or killed for its memory."""
+class Killed(SystemExit):
+    """A worker was killed from outside, as happens where memory runs out."""
 
 
 @dataclass
@@ -45,7 +46,9 @@ class Worker:
                 self.steps[-1]["loss"] = said["loss"]
             if said["kind"] == kind:
                 return dict(said)
-        raise EndedEarly(f"`{self.side.name}` ended early; its log is {self.log}")
+        if self.process.wait() == -signal.SIGKILL:
+            raise Killed(f"`{self.side.name}` was killed, most likely for its memory; its log is {self.log}")
+        raise SystemExit(f"`{self.side.name}` ended early; its log is {self.log}")
 
 
 def run(
