@@ -26,10 +26,10 @@ from tests.tiny import byte_tokenizer, tiny_lm
 
 LETTERS, LENGTH = "abcde", 6
 TRAINING: dict[str, Any] = {
-    "num_train_epochs": 2,
+    "num_train_epochs": 1,
     "per_device_train_batch_size": 8,
     "lr_scheduler_type": "constant",
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "report_to": "none",
     "save_strategy": "no",
     "disable_tqdm": True,
@@ -50,9 +50,9 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Bed:
     folder = tmp_path_factory.mktemp("base")
     tokenizer, model = byte_tokenizer(), tiny_lm(layers=1)
     draw = random.Random(0)
-    prompts = ["".join(draw.choices(LETTERS, k=3)) + ">" for _ in range(120)]
+    prompts = ["".join(draw.choices(LETTERS, k=3)) + ">" for _ in range(90)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(80):
+    for _ in range(60):
         texts = [draw.choice(prompts) + "".join(draw.choices(LETTERS, k=LENGTH)) for _ in range(32)]
         ids = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts])
         model(input_ids=ids, labels=ids).loss.backward()
@@ -60,7 +60,7 @@ def bed(tmp_path_factory: pytest.TempPathFactory) -> Bed:
         optimizer.zero_grad()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return Bed(folder, prompts, ["".join(draw.choices(LETTERS, k=3)) + ">" for _ in range(40)])
+    return Bed(folder, prompts, ["".join(draw.choices(LETTERS, k=3)) + ">" for _ in range(25)])
 
 
 def sampling(seed: int, samples: int = 2) -> Sampling:
@@ -110,7 +110,7 @@ def quiet(text: str) -> None:
 
 
 def test_selfie_spreads_a_few_judgements_and_a_guessing_judge_does_not(bed: Bed, tmp_path: Path) -> None:
-    rows = drawn(bed.model, bed.prompts[:40], seed=1)
+    rows = drawn(bed.model, bed.prompts[:30], seed=1)
     counts = [[text.count("a") for text in row] for row in rows]
     seed_pairs = [
         Comparison(prompt, [Candidate(text, score=float(count)) for text, count in zip(row, number, strict=True)])
@@ -118,7 +118,7 @@ def test_selfie_spreads_a_few_judgements_and_a_guessing_judge_does_not(bed: Bed,
         if number[0] != number[1]
     ]
     write_jsonl(seed_pairs, tmp_path / "seed.jsonl")
-    plan = selfie.Plan(str(bed.model), tmp_path / "seed.jsonl", bed.prompts[40:], 2, sampling(3))
+    plan = selfie.Plan(str(bed.model), tmp_path / "seed.jsonl", bed.prompts[30:], 2, sampling(3))
     models = selfie.run(plan, Loop(tmp_path / "self", {"training": TRAINING}, quiet), selfie.log_ratio_judge)
     start, *rounds = (planted(model, bed.held_out) for model in (bed.model, *models))
     assert start < rounds[0] < rounds[1] < rounds[2]
@@ -128,7 +128,7 @@ def test_selfie_spreads_a_few_judgements_and_a_guessing_judge_does_not(bed: Bed,
     guessed = selfie.run(plan, control, lambda last, initial: Guess())
     grown, not_grown = rounds[2] - rounds[0], planted(guessed[-1], bed.held_out) - rounds[0]
     print(f"a's: {start:.2f} {rounds}, control {rounds[0] + not_grown:.2f}")
-    assert not_grown < 0.4 * grown
+    assert not_grown < 0.5 * grown
 
     said: list[str] = []
     again = selfie.run(plan, Loop(tmp_path / "self", {"training": TRAINING}, said.append), selfie.log_ratio_judge)
@@ -138,7 +138,7 @@ def test_selfie_spreads_a_few_judgements_and_a_guessing_judge_does_not(bed: Bed,
 
 @pytest.mark.parametrize("judge", [LikesA(), Guess()], ids=lambda judge: judge.name)
 def test_osp_learns_what_its_judge_prefers_and_nothing_from_guesses(bed: Bed, tmp_path: Path, judge: Judge) -> None:
-    plan = osp.Plan(str(bed.model), bed.prompts[:80], 2, sampling(7, samples=3))
+    plan = osp.Plan(str(bed.model), bed.prompts[:60], 2, sampling(7, samples=3))
     models = osp.run(plan, Loop(tmp_path, {"training": TRAINING}, quiet), lambda model: judge)
     start, *rounds = (planted(model, bed.held_out) for model in (bed.model, *models))
     print(f"a's with {judge.name}: {start:.2f} {rounds}")
