@@ -139,6 +139,8 @@ def main() -> None:
         gate.stepped(
             loss=loss, read_tokens=step.read, head_rows=step.head_rows, reference_passes=step.reference_passes
         )
+    else:
+        gate.wait()
     exact = state_bytes(step.policy.model, step.optimizer)
     gate.say("end", working_bytes=peak_bytes() - exact - imported, peak_bytes=peak_bytes())
 

@@ -91,6 +91,8 @@ def main() -> None:
         step.optimizer.zero_grad()
         gate.stepped(loss=None if options.get("one_phase") else loss, **counted)
         counted.update(dict.fromkeys(counted, 0))
+    else:
+        gate.wait()
     exact = state_bytes(step.policy.model, step.optimizer)
     gate.say("end", working_bytes=peak_bytes() - exact - imported, peak_bytes=peak_bytes())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -34,8 +35,10 @@ class Worker:
     def tell(self, word: str) -> None:
         """Sends one word."""
         assert self.process.stdin is not None
-        self.process.stdin.write(word + "\n")
-        self.process.stdin.flush()
+        # A worker without rows left has said its last word and may be gone.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(word + "\n")
+            self.process.stdin.flush()
 
     def hear(self, kind: str) -> dict[str, Any]:
         """The next message of a kind; losses that are logged in between go to the last step."""
