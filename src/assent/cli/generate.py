@@ -27,6 +27,7 @@ class Decode(StrEnum):
     rps = "rps"
     rewriter = "rewriter"
     orchestrator = "orchestrator"
+    varied = "varied"
 
 
 class Coupling(StrEnum):
@@ -97,7 +98,8 @@ def generate(
     """Draws completions; resumable: the same command after a kill goes on and repeats nothing that was paid for.
 
     The output's rows are comparisons with one candidate per sample, ready for `assent judge`. With best_of_n, rps
-    and orchestrator the candidates are scored and `meta.decoding.chosen` names the best.
+    and orchestrator the candidates are scored and `meta.decoding.chosen` names the best. With varied one request asks
+    for all samples of a prompt at once, standing for different values.
     """
     settings = {name: value for name, value in locals().items() if name not in ("prompts", "out")}
     from assent.generation import Endpoint, EndpointClient, Sampling
@@ -115,10 +117,10 @@ def generate(
         raise InputError("a local model costs nothing", field="budget", remedy="Leave the budget out")
     target = Endpoint(endpoint, model, key_variable, concurrency, timeout) if endpoint else None
     if dry_run:
-        typer.echo(json.dumps(_estimate(rows, sampling, ledger, endpoint is not None), indent=1))
+        typer.echo(json.dumps(_estimate(rows, sampling, ledger, endpoint is not None, decode), indent=1))
         return
     options = _Options(decode, scorer, rewriter, orchestrator, attributes, angle, trust_remote_code)
-    _check(options)
+    _check(options, samples)
     with Journal(place) as kept:
         generator: Generator
         if target is not None:
@@ -142,7 +144,7 @@ class _Options:
     trust_remote_code: bool
 
 
-def _check(options: _Options) -> None:
+def _check(options: _Options, samples: int) -> None:
     """What can be wrong with the decoder's options, said before anything is loaded."""
     needs_scorer = options.decode in (Decode.best_of_n, Decode.rps, Decode.orchestrator)
     if needs_scorer and options.scorer is None:
@@ -153,6 +155,8 @@ def _check(options: _Options) -> None:
         raise InputError(f"--decode {options.decode} ranks nothing", field="scorer", remedy="Add --decode best_of_n")
     if options.decode is Decode.orchestrator and options.orchestrator is None:
         raise InputError("the prompt weights are missing", field="orchestrator", expected="--orchestrator FOLDER")
+    if options.decode is Decode.varied and samples < 2:
+        raise InputError("a varied set has two answers or more", field="samples", expected="--samples 4")
     if options.decode is Decode.rps and len(options.attributes.split(",")) != 2:
         raise InputError("rps knows two attributes", field="attributes", found=options.attributes)
 
@@ -177,6 +181,10 @@ def _decoder(generator: Generator, options: _Options) -> Decoder:
 
         other = _local(options.rewriter, False, options.trust_remote_code) if options.rewriter else None
         return Rewriter(generator, other)
+    if options.decode is Decode.varied:
+        from assent.generation.varied import Varied
+
+        return Varied(generator)
     from assent.preference_models.loading import open_scorer
 
     assert options.scorer is not None
@@ -224,9 +232,16 @@ def _run(
     typer.echo(json.dumps({**summary, **(ledger.summary() if ledger else {})}, indent=1))
 
 
-def _estimate(rows: list[Any], sampling: Sampling, ledger: Ledger, paid: bool) -> dict[str, Any]:
+def _estimate(
+    rows: list[Any], sampling: Sampling, ledger: Ledger, paid: bool, decode: Decode = Decode.plain
+) -> dict[str, Any]:
     from assent.generation.endpoint import request_of
 
+    if decode is Decode.varied:
+        from assent.generation.varied import asking, for_a_set
+
+        rows = [asking(prompt, sampling.samples, "000000") for prompt in rows]
+        sampling = for_a_set(sampling)
     requests = [request_of(prompt, "", sampling) for prompt in rows]
     found = paid_work.estimate(requests, ledger)
     return found if paid else {"prompts": len(rows), "tokens_written_at_most": found["tokens_at_most"]["completion"]}
