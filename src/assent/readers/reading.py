@@ -16,6 +16,7 @@ from assent.errors import InputError
 from assent.readers import columns as column_names
 from assent.readers.detection import SAMPLE, detect, named
 from assent.readers.formats import FORMATS
+from assent.readers.media_paths import beside
 from assent.readers.quarantine import Quarantine
 from assent.readers.raw_row import RawRow, located
 from assent.readers.row_format import RowFormat
@@ -182,7 +183,7 @@ class _Reading:
         if row_format is None or row.value is None:
             raise InputError("no row before this one could be parsed, so the format is not known")
         try:
-            return converted(row.value, row_format, self.columns)
+            return beside(converted(row.value, row_format, self.columns), row.file)
         except RecursionError:
             raise InputError("nested too deeply") from None
         except OverflowError as error:
