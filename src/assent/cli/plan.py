@@ -38,13 +38,16 @@ def plan(
     from assent.config import load_run
     from assent.encoding import what_the_model_sees
     from assent.errors import InputError
-    from assent.training.run import prepare
+    from assent.training.run import is_diffusion, prepare
 
     config = load_run(run, overrides or [])
     if config.preference_model is not None:
         raise InputError(
             "plan speaks of policies", where=str(run), remedy="Use `assent train --dry-run` for a preference model"
         )
+    if is_diffusion(config):
+        _plan_pictures(config, as_json)
+        return
     setting = prepare(config, lambda event: None)
     if as_json:
         found = {
@@ -61,6 +64,21 @@ def plan(
     for line in setting.encoded.lines():
         console.print(f"  {line}", markup=False, soft_wrap=True)
     _print_sight(console, setting, records)
+
+
+def _plan_pictures(config: Any, as_json: bool) -> None:
+    from assent.training.run import prepare_pictures
+
+    setting = prepare_pictures(config, lambda event: None)
+    if as_json:
+        found = {"config": config.resolved(), "plan": setting.plan.to_dict(), "data": setting.records.facts}
+        typer.echo(json.dumps(found, ensure_ascii=False, default=str))
+        return
+    print_plan(config, setting.plan)
+    console = Console(highlight=False)
+    console.print(Text("\nData", style="bold"))
+    for line in setting.lines():
+        console.print(f"  {line}", markup=False, soft_wrap=True)
 
 
 def print_plan(config: Any, plan: Any) -> None:
@@ -82,6 +100,8 @@ def print_plan(config: Any, plan: Any) -> None:
 
 def plan_rows(plan: Any) -> list[tuple[str, str]]:
     """The numbers of a plan, named."""
+    if hasattr(plan, "pictures"):
+        return _picture_rows(plan)
     memory = plan.memory
     saved = 1 - plan.tokens / max(plan.tokens_padded, 1)
     return [
@@ -99,6 +119,21 @@ def plan_rows(plan: Any) -> list[tuple[str, str]]:
             f"head {size(memory.head)}",
         ),
         ("operations", f"{plan.operations:.3g} in all; {time_of(plan)}"),
+        ("device", plan.device),
+    ]
+
+
+def _picture_rows(plan: Any) -> list[tuple[str, str]]:
+    memory = plan.memory
+    parts = ", ".join(f"{name} {size(count)}" for name, count in memory.items())
+    return [
+        ("comparisons", f"{plan.comparisons:,} to train on, {plan.held_out:,} held out"),
+        ("steps", f"{plan.steps:,} of {plan.per_step:,} comparisons, {plan.steps_per_epoch:,} per epoch"),
+        ("pictures", f"{plan.pictures:,}, each encoded once; {plan.rows:,} noisy ones per epoch"),
+        ("micro-batches", f"up to {plan.budget:,} noisy pictures at once"),
+        ("reference", plan.reference),
+        ("parameters of the network", f"{plan.parameters:,}, of which {plan.trained:,} are trained"),
+        ("memory without activations", f"{size(sum(memory.values()))}: {parts}"),
         ("device", plan.device),
     ]
 

@@ -22,6 +22,20 @@ def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
     return torch.stack([torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
+def _shift(scheduler: Any, start: Tensor) -> dict[str, float]:
+    """How far a flow-matching schedule moves towards noise, for schedulers that make it depend on the size.
+
+    Esser et al. 2024, arXiv 2403.03206, section 5.3.2; linear in the number of 2x2 patches, as its pipelines have it.
+    """
+    config = scheduler.config
+    if not config.get("use_dynamic_shifting"):
+        return {}
+    patches = start.shape[-2] * start.shape[-1] / 4
+    short, long = config["base_image_seq_len"], config["max_image_seq_len"]
+    slope = (config["max_shift"] - config["base_shift"]) / (long - short)
+    return {"mu": config["base_shift"] + slope * (patches - short)}
+
+
 @torch.no_grad()
 def sample(
     model: nn.Module,
@@ -46,7 +60,7 @@ def sample(
         progress: called with (done, steps).
     """
     denoise = denoiser_for(model)
-    scheduler.set_timesteps(steps)
+    scheduler.set_timesteps(steps, **_shift(scheduler, start))
     options: dict[str, Any] = {}
     if "use_clipped_model_output" in inspect.signature(scheduler.step).parameters:
         # With the clean estimate clipped, a step needs the noise that belongs to the clipped one: the network's own

@@ -168,9 +168,10 @@ class DiffusionPolicy(Policy):
         target = batch[TARGET] if TARGET in batch else noising.target(clean, noise, index)
         # Half-precision weights take half-precision inputs; the error is taken in float32 or wider all the same.
         weights = next(self.model.parameters(), noisy).dtype
+        told: Conditioning = batch["conditioning"]  # type: ignore[assignment]
         conditioning = {
             name: value.to(noisy.device, weights if value.is_floating_point() else None)
-            for name, value in batch["conditioning"].items()
+            for name, value in told.items()
         }
         predicted = self.denoise(self.model, noisy.to(weights), noising.timesteps[index], conditioning)
         return predicted, target

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from assent.errors import InputError
 from assent.report.figures import line_chart
@@ -49,10 +52,26 @@ def write_run_report(run_folder: Path) -> Path:
     samples, _ = _read_lines(run_folder / "samples.jsonl")
     if samples:
         report.section("Samples").samples(samples, "The same prompts, before and after training.")
+    _add_pictures(report, run_folder / "pictures")
     _add_facts(report.section("Data"), _read_json(run_folder / "data.json"), "data.json")
     _add_config(report.section("Configuration"), run_folder / "config.resolved.yaml")
     _add_facts(report.section("Versions"), _read_json(run_folder / "versions.json"), "versions.json")
     return report.write(run_folder / "report.html")
+
+
+def _add_pictures(report: Report, folder: Path) -> None:
+    """Pictures drawn before and after training, from the same prompts and seeds."""
+    found = [name for name in ("before", "after") if (folder / f"{name}.png").is_file()]
+    if not found:
+        return
+    figure = Figure(figsize=(6.4, 1.9 * len(found)))
+    for axes, name in zip(np.atleast_1d(figure.subplots(len(found), 1)), found, strict=True):
+        axes.imshow(imread(folder / f"{name}.png"), interpolation="nearest")
+        axes.set_title(name, fontsize=9, loc="left")
+        axes.axis("off")
+    prompts = _read_json(folder / "prompts.json")
+    listed = "; ".join(str(prompt)[:80] for prompt in prompts) if isinstance(prompts, list) else ""
+    report.section("Pictures").figure(figure, f"The same prompts and seeds, from left to right: {listed}")
 
 
 def read_metrics(run_folder: Path, key: str) -> tuple[list[float], list[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assent.comparison import Comparison, content_key
 from assent.config import RunConfig, run_from
@@ -30,6 +30,10 @@ from assent.training.progress import Events, OnEvent
 from assent.training.trainer import PreferenceTrainer
 from assent.training.weights import save_weights
 
+if TYPE_CHECKING:
+    from assent.training.diffusion_plan import DiffusionPlan
+    from assent.training.diffusion_run import DiffusionSetting
+
 
 @dataclass
 class TrainResult:
@@ -47,7 +51,7 @@ class TrainResult:
     """
 
     folder: Path
-    plan: Plan | None
+    plan: Plan | DiffusionPlan | None
     steps: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     resumed_from: Path | None = None
@@ -172,6 +176,8 @@ def train(
         run_folder.claim(folder, resume)
     if config.preference_model is not None:
         return _train_preference_model(config, tell, resume, dry_run, given)
+    if is_diffusion(config):
+        return _train_diffusion(config, tell, resume, dry_run, given)
     setting = prepare(config, tell, given)
     if dry_run:
         return TrainResult(folder, setting.plan)
@@ -221,6 +227,31 @@ def _train_preference_model(
         policy=trainer.policy,
         tokenizer=tokenizer,
     )
+
+
+def _train_diffusion(config: RunConfig, tell: OnEvent, resume: bool, dry_run: bool, given: Given) -> TrainResult:
+    from assent.training.diffusion_run import train_diffusion
+
+    setting = prepare_pictures(config, tell, given)
+    folder = Path(config.output_dir)
+    if dry_run:
+        return TrainResult(folder, setting.plan)
+    trainer = train_diffusion(setting, tell, resume)
+    metrics = _last_metrics(trainer.state.log_history)
+    return TrainResult(folder, setting.plan, trainer.state.global_step, metrics, policy=trainer.policy)
+
+
+def prepare_pictures(config: RunConfig, tell: OnEvent, given: Given = Given()) -> DiffusionSetting:
+    """Everything that can be checked of a diffusion pipeline's run before weights are loaded."""
+    from assent.training.diffusion_run import prepare_diffusion
+
+    objective, name = _objective(config)
+    return prepare_diffusion(config, objective, name, tell, given.comparisons)
+
+
+def is_diffusion(config: RunConfig) -> bool:
+    """Whether a run file is about a diffusion pipeline."""
+    return config.diffusion is not None or (Path(config.model.path) / "model_index.json").is_file()
 
 
 def prepare(config: RunConfig, tell: OnEvent, given: Given = Given()) -> Setting:
