@@ -38,7 +38,7 @@ def encoded(row: dict[str, Any], name: str) -> EncodedComparison:
     count = len(candidates)
     if "labels" in row:
         return EncodedComparison(name, candidates, (float("nan"),) * count, tuple(row["labels"]), (None,) * count)
-    scores = tuple(float(count - column) for column in range(count))
+    scores = tuple((count - column) / count for column in range(count))
     return EncodedComparison(name, candidates, scores, (-1,) * count, (None,) * count)
 
 
