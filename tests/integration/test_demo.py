@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from assent import Candidate, Comparison, InputError
+from assent.cli.main import main
 from assent.readers import read
 from assent.recipes.demo import CONTROL, METHODS, DemoResult, Sizes, run_demo, shuffle_labels
 from assent.recipes.demo_parts.language_model import ModelSize
@@ -78,6 +79,20 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="holds something else"):
         run_demo(tmp_path, 0, TINY)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_ctrl_c_ends_with_130_and_the_folder_can_be_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assent.recipes.demo.pretrain", interrupted)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as stopped:
+            main(["demo", "--output", str(tmp_path / "out")])
+        assert stopped.value.code == 130
+        assert "interrupted" in capsys.readouterr().err
 
 
 def test_too_little_text_is_said(tmp_path: Path) -> None:
