@@ -103,6 +103,17 @@ def test_nasty_gradients_give_finite_coefficients(method: str, name: str) -> Non
     assert bool((found >= -1e-9).all()), "every method adds gradients, none subtracts one"
 
 
+def test_nearly_opposite_gradients_leave_next_to_nothing() -> None:
+    """Close to a Pareto-critical point the Gram matrix is singular but for rounding; one gradient alone is far off."""
+    gram = torch.tensor(
+        [[0.09457780040263318, -0.09916771913362171], [-0.09916771913362171, 0.10398038944699814]],
+        dtype=torch.float64,
+    )
+    found = METHODS["mgda"]().coefficients(gram, torch.full((2,), 0.5, dtype=torch.float64))
+    assert found.tolist() == pytest.approx([0.51184, 0.48816], abs=1e-4)
+    assert float(found @ gram @ found) < 1e-10
+
+
 def test_the_shortest_mixture_of_opposite_gradients_is_zero() -> None:
     gradients = tensor(NASTY["opposite, one longer"])
     found = METHODS["mgda"]().coefficients(gram_of(gradients), tensor([0.5, 0.5]))

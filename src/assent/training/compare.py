@@ -103,10 +103,10 @@ def arms_of(config: RunConfig, specs: Sequence[Any], grid: Grid | None = None, s
     """
     _check_specs(specs, grid or {})
     arms = []
-    for spec in specs:
+    for spec, label in zip(specs, _labels(specs), strict=True):
         for point in _points(spec, grid or {}):
-            name = "-".join([slug(objective_name(spec)), *(f"{slug(key)}-{value}" for key, value in point.items())])
-            arms.append(make_arm(config, slug(name), objective_name(spec), _lent(spec, config), point, steps))
+            name = slug("-".join([label, *(f"{key}-{value}" for key, value in point.items())]))
+            arms.append(make_arm(config, name, label, _lent(spec, config), point, steps))
     names = [arm.name for arm in arms]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -114,7 +114,7 @@ def arms_of(config: RunConfig, specs: Sequence[Any], grid: Grid | None = None, s
             "two runs of the comparison would share a folder",
             field="--compare",
             found=twice,
-            remedy="Name each objective once; give variants of one objective as values of --grid",
+            remedy="Name each objective once",
         )
     return arms
 
@@ -244,6 +244,20 @@ def _lent(spec: Any, config: RunConfig) -> Any:
     """The run file's options where it names the same objective and the spec has none of its own."""
     own = config.objective
     return own if isinstance(spec, str) and isinstance(own, Mapping) and list(own) == [spec] else spec
+
+
+def _labels(specs: Sequence[Any]) -> list[str]:
+    """A name for each spec; variants of one objective are numbered, equal specs are not told apart."""
+    names = [objective_name(spec) for spec in specs]
+    variants: dict[str, list[str]] = {}
+    for spec, name in zip(specs, names, strict=True):
+        known = variants.setdefault(name, [])
+        if (key := content_key(spec)) not in known:
+            known.append(key)
+    return [
+        name if len(variants[name]) == 1 else f"{name}-{variants[name].index(content_key(spec)) + 1}"
+        for spec, name in zip(specs, names, strict=True)
+    ]
 
 
 def _points(spec: Any, grid: Grid) -> list[dict[str, Any]]:

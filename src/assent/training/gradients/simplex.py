@@ -54,7 +54,9 @@ def _candidates(gram: Tensor, linear: Tensor, scale: float) -> list[Tensor]:
     if len(gram) == 1:
         return [torch.ones(1, dtype=gram.dtype)]
     values, vectors = torch.linalg.eigh(gram)
-    null = vectors[:, values < 1e-12 * values[-1].clamp(min=1e-300)]
+    # Short of rank deficiency, rounding can hide the stationary point below; the flattest direction is then within
+    # this ratio of it, and being compared by the objective it can do no harm where the other is found.
+    null = vectors[:, values < 1e-6 * values[-1].clamp(min=1e-300)]
     found = [vector / vector.sum() for vector in null.T if vector.sum().abs() > 1e-9]
     inverse = torch.linalg.pinv(gram, rtol=1e-12, hermitian=True)
     ones = torch.ones_like(linear)
