@@ -14,6 +14,7 @@ from matplotlib.image import imread
 
 from assent.errors import InputError
 from assent.report.figures import line_chart
+from assent.report.label_noise import add_label_noise
 from assent.report.page import Report
 
 Rows = Sequence[Mapping[str, Any]]
@@ -53,6 +54,7 @@ def write_run_report(run_folder: Path) -> Path:
     if samples:
         report.section("Samples").samples(samples, "The same prompts, before and after training.")
     _add_pictures(report, run_folder / "pictures")
+    add_label_noise(report, run_folder)
     _add_facts(report.section("Data"), _read_json(run_folder / "data.json"), "data.json")
     _add_config(report.section("Configuration"), run_folder / "config.resolved.yaml")
     _add_facts(report.section("Versions"), _read_json(run_folder / "versions.json"), "versions.json")

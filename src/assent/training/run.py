@@ -23,6 +23,7 @@ from assent.training.checkpoints import newest_complete
 from assent.training.combining import GradientCombiner
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.gradients import build_combination
+from assent.training.label_noise import write_label_noise
 from assent.training.models import check_reference, load_policy, open_reference, policy_of
 from assent.training.plan import Plan, plan_run
 from assent.training.probes import write_probes
@@ -361,6 +362,7 @@ def _write_start(setting: Setting, trainer: PreferenceTrainer, folder: Path) -> 
 
 
 def _save_result(setting: Setting, trainer: PreferenceTrainer, folder: Path) -> None:
+    write_label_noise(folder, setting.objective, setting.encoded.matched["train"].comparisons)
     target = folder / run_folder.MODEL
     save_weights(trainer.policy.model, target)
     setting.tokenizer.save_pretrained(str(target))
