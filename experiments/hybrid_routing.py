@@ -1,9 +1,9 @@
 """Human labels go where the model's labels are wrong
 
 3,000 pairs with eight random binary features, described by twelve numbers (Miranda, Wang et al. 2024). The model's
-verdicts follow a shifted utility where feature 0 or 1 is on, plus 5% noise; people's have 22% random noise. The
-reward model is a logistic regression, its metric the accuracy on clean verdicts. A linear predictor is fitted on 100
-random mixes and tested on 20 more; then a quarter of the pairs is routed to people.
+verdicts follow a utility shifted by twice its length, at a right angle, where feature 0 or 1 is on, plus 5% noise;
+people's have 22% random noise. The reward model is a logistic regression, its metric the accuracy on clean verdicts.
+A linear predictor is fitted on 100 random mixes and tested on 20 more; then a quarter is routed to people.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ SIZE, FEATURES, BUDGET = 12, 8, 0.25
 def run(seed: int, pairs: int = 3000, mixes: int = 120, held: int = 20) -> dict[str, float]:
     generator = np.random.default_rng(seed)
     utility, shift = generator.normal(size=(2, SIZE))
+    shift -= shift @ utility / (utility @ utility) * utility
+    shift *= 2 * np.linalg.norm(utility) / np.linalg.norm(shift)
     inputs, clean_inputs = generator.normal(size=(pairs, SIZE)), generator.normal(size=(4000, SIZE))
     table: Bits = generator.random((pairs, FEATURES)) < 0.3
     affected = table[:, 0] | table[:, 1]
     right = inputs @ utility > 0
     human = right ^ (generator.random(pairs) < 0.22)
-    machine = np.where(affected, inputs @ (utility + 1.5 * shift) > 0, right) ^ (generator.random(pairs) < 0.05)
+    machine = np.where(affected, inputs @ (utility + shift) > 0, right) ^ (generator.random(pairs) < 0.05)
     clean = clean_inputs @ utility > 0
 
     def metric(mix: list[int]) -> float:

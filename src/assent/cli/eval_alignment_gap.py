@@ -63,7 +63,7 @@ def alignment_gap(
     )
     with Console(stderr=True).status(f"scoring {len(comparisons)} pairs"):
         scored = opened(model, options).score(comparisons)
-    pairs = _pairs(comparisons, scored)
+    pairs = gap.pairs_of(comparisons, scored)
     bins = gap.difficulty_bins(pairs, beta)
     numbers: dict[str, Any] = asdict(gap.alignment_gap(pairs, shares))
     numbers["pairs_by_difficulty"] = {name: len(index) for name, index in bins.items()}
@@ -96,23 +96,3 @@ def _share(comparison: Any, votes: float | None) -> float:
             remedy="Give shares in the data, or one for all with `--votes` (0.75 where one person judged)",
         )
     return votes
-
-
-def _pairs(comparisons: Any, scored: Any) -> Any:
-    from assent.evaluation.alignment_gap import PairLogProbs
-
-    columns: list[tuple[float, ...]] = []
-    for comparison, result in zip(comparisons, scored, strict=True):
-        if "reference_log_probability" not in result.dimensions:
-            raise InputError("the alignment gap is measured on language models", field="--model")
-        judged = [i for i, candidate in enumerate(comparison.candidates) if candidate.judged]
-        best = max(judged, key=lambda i: comparison.candidates[i].score)
-        worst = min(judged, key=lambda i: comparison.candidates[i].score)
-        names = ("log_probability", "reference_log_probability", "tokens")
-        columns.append(tuple(result.dimensions[name][i] for name in names for i in (best, worst)))
-    if not columns:
-        raise InputError("no pair to measure on", expected="two answers with different scores")
-    chosen, rejected, reference_chosen, reference_rejected, long, short = map(list, zip(*columns, strict=True))
-    return PairLogProbs(
-        chosen, rejected, reference_chosen, reference_rejected, [int(x) for x in long], [int(x) for x in short]
-    )

@@ -23,7 +23,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from assent.comparison import Comparison
 from assent.errors import InputError
+from assent.preference_models import Scored
 
 BETAS = (0.01, 0.1, 1.0, 5.0, 10.0)
 UNANIMOUS = 1e-3
@@ -116,6 +118,24 @@ def alignment_gap(pairs: PairLogProbs, votes: Sequence[float], betas: Sequence[f
         gap=median(ideal.values()) - ranking,
         gap_per_token=median(ideal_per_token.values()) - ranking_per_token,
         length_difference=float(lengths.mean()),
+    )
+
+
+def pairs_of(comparisons: Sequence[Comparison], scored: Sequence[Scored]) -> PairLogProbs:
+    """The log-probabilities of each comparison's best and worst judged answer, as an implicit reward scored them."""
+    columns: list[tuple[float, ...]] = []
+    for comparison, result in zip(comparisons, scored, strict=True):
+        if "reference_log_probability" not in result.dimensions:
+            raise InputError("the alignment gap is measured on language models", field="--model")
+        scores = {at: one.score for at, one in enumerate(comparison.candidates) if one.score is not None}
+        best, worst = max(scores, key=lambda at: scores[at]), min(scores, key=lambda at: scores[at])
+        names = ("log_probability", "reference_log_probability", "tokens")
+        columns.append(tuple(result.dimensions[name][at] for name in names for at in (best, worst)))
+    if not columns:
+        raise InputError("no pair to measure on", expected="two answers with different scores")
+    chosen, rejected, reference_chosen, reference_rejected, long, short = map(list, zip(*columns, strict=True))
+    return PairLogProbs(
+        chosen, rejected, reference_chosen, reference_rejected, [int(x) for x in long], [int(x) for x in short]
     )
 
 
