@@ -29,7 +29,7 @@ TRAINING: dict[str, Any] = {
     "num_train_epochs": 1,
     "per_device_train_batch_size": 8,
     "lr_scheduler_type": "constant",
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "report_to": "none",
     "save_strategy": "no",
     "disable_tqdm": True,
