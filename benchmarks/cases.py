@@ -187,7 +187,7 @@ CASES = (
         alpaca_lists,
         2,
         (OURS, *with_bar(UNSHARED, 1.8)),
-        objective="lipo",
+        objective="list_mle",
     ),
     Case(
         "long",
@@ -196,7 +196,7 @@ CASES = (
         2,
         (OURS, *with_bar(UNSHARED, 5)),
         longest=2000,
-        objective="lipo",
+        objective="list_mle",
     ),
     Case(
         "coupled",

@@ -17,7 +17,7 @@ class Gate:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
-        self._started = 0.0
+        self._started, self._computed = 0.0, 0.0
 
     def say(self, kind: str, **content: Any) -> None:
         """Sends one line; whoever is ready has its peak of memory measured from here on."""
@@ -28,12 +28,13 @@ class Gate:
     def wait(self) -> bool:
         """Waits to be told; False: stop."""
         told = sys.stdin.readline().strip()
-        self._started = time.perf_counter()
+        self._started, self._computed = time.perf_counter(), time.process_time()
         return told == "go"
 
     def stepped(self, **content: Any) -> None:
-        """Reports a step, with the seconds since it was told to take it."""
-        self.say("step", seconds=time.perf_counter() - self._started, **content)
+        """Reports a step, with the seconds since it was told to take it, by the clock and of all processor cores."""
+        seconds, computed = time.perf_counter() - self._started, time.process_time() - self._computed
+        self.say("step", seconds=seconds, processor_seconds=computed, **content)
 
 
 def peak_bytes() -> int:

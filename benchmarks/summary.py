@@ -35,6 +35,7 @@ def summarised(
                 "side": worker.side.name,
                 "seconds": median(seconds),
                 "quartiles": [spread[0], spread[2]],
+                "processor_seconds": median(step["processor_seconds"] for step in worker.steps[warm:]),
                 "times_slower": median(seconds) / ours,
                 "bar": worker.side.bar,
                 "needed_tokens_per_second": needed / sum(seconds),
@@ -70,7 +71,8 @@ def page(results: dict[str, dict[str, Any]], machine: dict[str, Any]) -> str:
         "and order, so that a busy machine slows all of them alike; times are medians of the steps after the",
         "warm-up, with quartiles. *Needed* tokens count each prompt once. The share of the matmul rate is what",
         "forward and backward of the needed tokens take in matrix products with weights, by the time, by the",
-        "machine's best measured rate; work that need not be done counts as nothing.",
+        "machine's best measured rate; work that need not be done counts as nothing. Processor seconds are summed",
+        "over threads; a machine that does something else besides changes them less than it changes seconds.",
         "",
         "Machine: " + ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
     ]
@@ -98,6 +100,7 @@ def _table(result: dict[str, Any]) -> list[str]:
 COLUMNS = (
     "side",
     "seconds a step (quartiles)",
+    "processor seconds a step",
     "times Assent's",
     "bar",
     "needed tokens/s",
@@ -117,6 +120,7 @@ def cells(records: Sequence[dict[str, Any]]) -> list[list[str]]:
         [
             r["side"],
             f"{r['seconds']:.2f} ({r['quartiles'][0]:.2f}-{r['quartiles'][1]:.2f})",
+            f"{r['processor_seconds']:.2f}",
             f"{r['times_slower']:.2f}",
             "" if r["bar"] is None else f"{r['bar']} {'reached' if r['times_slower'] >= r['bar'] else 'not reached'}",
             f"{r['needed_tokens_per_second']:.0f}",
