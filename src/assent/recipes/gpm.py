@@ -22,11 +22,12 @@ def main(arguments: Sequence[str]) -> None:
     """Trains both and compares."""
     parser = options("gpm", "A general preference model.")
     parser.add_argument("--dimensions", type=int, default=4, help="of each answer's vector; even")
+    parser.add_argument("--width", type=int, default=64, help="of the hidden layer")
     given = parsed(parser, arguments)
-    specs: dict[str, Spec] = {
-        "bradley_terry": "bradley_terry",
-        "gpm": {"gpm": {"dimensions_per_candidate": given.dimensions}},
-    }
+    # Standardised features of opposite answers are opposite, and a linear map keeps them on one line, where the
+    # product is 0: one hidden layer lifts them off it.
+    gpm = {"dimensions_per_candidate": given.dimensions, "layers": (given.width,)}
+    specs: dict[str, Spec] = {"bradley_terry": "bradley_terry", "gpm": {"gpm": gpm}}
     reports = compared(given, data_of(given), specs)
     for name, report in reports.items():
         print(f"{name}: {report['transitivity']}")
