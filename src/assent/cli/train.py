@@ -39,6 +39,10 @@ def train_from_file(
         list[str] | None,
         typer.Option(help="With --compare: beta=0.05,0.1 or training.learning_rate=1e-6,5e-6; may be repeated."),
     ] = None,
+    sweep_weights: Annotated[
+        str | None,
+        typer.Option(help="Train over user weights of an objective's terms, as quality,brevity:5 (five points)."),
+    ] = None,
     judge: Annotated[
         str | None,
         typer.Option(help="Judge of win rates against the start: package.module:function, or a preference model."),
@@ -71,6 +75,10 @@ def train_from_file(
       assent train run.yaml --compare dpo,simpo,kto --judge my_rules:polite
 
       assent train run.yaml --compare dpo,ln_dpo --grid beta=0.05,0.1,0.3 --grid training.learning_rate=1e-6,5e-6
+
+    Conflicting objectives: one run for each user weight, combined as `gradients:` says, with the front they make:
+
+      assent train run.yaml --sweep-weights quality,brevity:5 gradients=raco
     """
     from assent.config import load_run
     from assent.errors import InputError
@@ -99,6 +107,13 @@ def train_from_file(
         compare_from_file(run, overrides or [], (compare, compare_file), grid or [], measuring, resume, show)
         return
     config = load_run(run, overrides or []) if run is not None else _translated(from_trl, overrides or [], show)
+    if sweep_weights is not None:
+        from assent.cli.train_compare import Measuring
+        from assent.cli.train_sweep import sweep_from_file
+
+        measuring = Measuring(judge, prompts, samples, max_new_tokens, near_best)
+        sweep_from_file(config, sweep_weights, measuring, resume, show, run or Path("run.yaml"))
+        return
     try:
         result = train(config, resume=resume, dry_run=dry_run, on_event=show)
     except KeyboardInterrupt:

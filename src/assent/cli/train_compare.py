@@ -88,7 +88,7 @@ def compare_objectives(
     from assent.report.comparison import comparison_report
     from assent.training.compare import arms_of, claim, common_steps, run_arms
 
-    _check_held_out(config)
+    check_held_out(config)
     judge = judge_of(measuring.judge)
     steps = common_steps(config)
     arms = arms_of(config, specs, grid, steps)
@@ -270,7 +270,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not -float("inf") < value < float("inf") else value
 
 
-def _check_held_out(config: Any) -> None:
+def check_held_out(config: Any) -> None:
+    """Raises where there would be nothing to measure on."""
     if config.data.eval is None:
         raise InputError(
             "a comparison is measured on held-out data, and none is held out",
