@@ -91,6 +91,8 @@ def _table(result: dict[str, Any]) -> list[str]:
             f"{result['warm']}, {result['sides'][0]['needed_tokens']} needed tokens.",
             "",
         ]
+    if result.get("note"):
+        lines += [result["note"], ""]
     columns = list(result["columns"])
     lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in result["cells"]]
@@ -120,7 +122,7 @@ def cells(records: Sequence[dict[str, Any]]) -> list[list[str]]:
         [
             r["side"],
             f"{r['seconds']:.2f} ({r['quartiles'][0]:.2f}-{r['quartiles'][1]:.2f})",
-            f"{r['processor_seconds']:.2f}",
+            _known(r["processor_seconds"], 1, 2),
             f"{r['times_slower']:.2f}",
             "" if r["bar"] is None else f"{r['bar']} {'reached' if r['times_slower'] >= r['bar'] else 'not reached'}",
             f"{r['needed_tokens_per_second']:.0f}",
@@ -129,8 +131,12 @@ def cells(records: Sequence[dict[str, Any]]) -> list[list[str]]:
             str(r["read_tokens"]),
             str(r["head_rows"]),
             str(r["reference_passes"]),
-            f"{r['preparation_seconds']:.1f}",
-            f"{r['peak_bytes'] / 2**20:.0f}",
+            _known(r["preparation_seconds"], 1, 1),
+            _known(r["peak_bytes"], 2**20, 0),
         ]
         for r in records
     ]
+
+
+def _known(value: float | None, unit: float, digits: int) -> str:
+    return "" if value is None else f"{value / unit:.{digits}f}"
