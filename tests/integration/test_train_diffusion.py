@@ -86,7 +86,7 @@ def test_a_whole_network_is_saved_as_a_pipeline(folders: dict[str, Path], tmp_pa
 def test_mapo_holds_no_second_network(folders: dict[str, Path], tmp_path: Path) -> None:
     def networks() -> int:
         gc.collect()
-        return sum(isinstance(one, UNet2DConditionModel) for one in gc.get_objects())
+        return sum(type(one) is UNet2DConditionModel for one in gc.get_objects())
 
     already = networks()
     with_reference = aligned(folders["stable_diffusion"], tmp_path / "dpo", training={"max_steps": 1})

@@ -89,3 +89,10 @@ def test_text_that_ends_like_a_file_stays_text_beside_prose(tmp_path: Path) -> N
     row = {"prompt": "Which file?", "chosen": "Open images/a.png with a viewer", "rejected": "a.png"}
     (tmp_path / "r.jsonl").write_text(json.dumps(row))
     assert read(tmp_path / "r.jsonl").format == "preference"
+
+
+def test_a_captioned_picture_is_a_demonstration(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(json.dumps({"caption": "a boat", "image": "a.png"}))
+    found = read(tmp_path / "r.jsonl")
+    assert (found.format, found.demonstrations) == ("captioned_image", True)
+    assert found.comparisons[0].candidates[0].score is None

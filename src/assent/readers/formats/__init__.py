@@ -42,6 +42,7 @@ FORMATS: tuple[RowFormat, ...] = (
     scored_list.FORMAT,
     personas.FORMAT,
     aspects.FORMAT,
+    images.CAPTIONED,
     demonstrations.FORMAT,
     demonstrations.CONVERSATION,
 )

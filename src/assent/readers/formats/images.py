@@ -55,6 +55,19 @@ def read_pair(row: Row) -> Comparison:
     return comparison(row, fields.text(row, caption), candidates, (caption, "chosen", "rejected", *COMMON))
 
 
+def recognise_captioned(row: Row) -> str | None:
+    """Why a row is a picture with its caption, which nobody judged."""
+    caption = _name(row, CAPTIONS)
+    return f"columns {caption} and image" if caption is not None and _is_picture(row.get("image")) else None
+
+
+def read_captioned(row: Row) -> Comparison:
+    """The comparison of one picture that is not judged: what `sft` and the editor of captions take."""
+    caption = _name(row, CAPTIONS) or "prompt"
+    candidates = [Candidate(picture(row["image"], "image"))]
+    return comparison(row, fields.text(row, caption), candidates, (caption, "image", *COMMON))
+
+
 def recognise_pickapic(row: Row) -> str | None:
     """Why a row is Pick-a-Pic's."""
     if not {"caption", "jpg_0", "jpg_1", "label_0"} <= set(row):
@@ -127,8 +140,8 @@ def _name(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 PAIR = RowFormat(
     name="image_pair",
     title="two pictures for a caption",
-    required=("prompt", "chosen", "rejected"),
-    optional=("caption", *COMMON),
+    required=("caption", "chosen", "rejected"),
+    optional=("prompt", *COMMON),
     recognise=recognise_pair,
     read=read_pair,
     example={"caption": "a red boat", "chosen": "images/17-a.png", "rejected": "images/17-b.png"},
@@ -142,11 +155,21 @@ PICKAPIC = RowFormat(
     read=read_pickapic,
     example={"caption": "a red boat", "jpg_0": "17-a.jpg", "jpg_1": "17-b.jpg", "label_0": 0.5},
 )
+CAPTIONED = RowFormat(
+    name="captioned_image",
+    title="a picture with its caption",
+    required=("caption", "image"),
+    optional=("prompt", *COMMON),
+    recognise=recognise_captioned,
+    read=read_captioned,
+    example={"caption": "a red boat", "image": "images/17.png"},
+    demonstrations=True,
+)
 RANKING = RowFormat(
     name="image_ranking",
     title="ranked pictures for a caption (ImageReward)",
-    required=("prompt", "images", "ranking"),
-    optional=("caption", "generations", "image_paths", "ranks", "scores", *COMMON),
+    required=("caption", "images", "ranking"),
+    optional=("prompt", "generations", "image_paths", "ranks", "scores", *COMMON),
     recognise=recognise_ranking,
     read=read_ranking,
     example={"prompt": "a red boat", "images": ["a.png", "b.png", "c.png"], "ranking": [2, 1, 3]},
