@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         command = typer.main.get_command(build_app(verb))
         code = command.main(args=arguments, prog_name="assent", standalone_mode=False)
+        if code == INTERRUPTED:
+            # Newer versions of typer turn Ctrl-C into an exit code themselves, without a word.
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except (typer.Abort, KeyboardInterrupt):
         _say("interrupted", INTERRUPTED)
