@@ -18,10 +18,13 @@ from assent.likelihood.tiles import Projection
 ROWS, HIDDEN, VOCABULARY, RANK = 13, 6, 29, 2
 
 
-@pytest.fixture(params=["kept", "recomputed", "many tiles"])
+@pytest.fixture(params=["kept", "some kept", "recomputed", "many tiles"])
 def tiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Every way through the head: logits kept, one tile remade, and tiles whose edges divide nothing evenly."""
-    if request.param != "kept":
+    """Every way through the head: tiles kept, two of four kept, one remade, and edges that divide nothing evenly."""
+    if request.param == "some kept":
+        monkeypatch.setitem(tiles_module.TILE_NUMBERS, "cpu", 4 * VOCABULARY)
+        monkeypatch.setattr(head_module, "KEPT_BYTES", 9 * VOCABULARY * 8)
+    elif request.param != "kept":
         monkeypatch.setattr(head_module, "KEPT_BYTES", 0)
     if request.param == "many tiles":
         monkeypatch.setitem(tiles_module.TILE_COLUMNS, "cpu", 8)

@@ -5,8 +5,8 @@ each tile again: with p the softmax, y the target and z the logits of a row,
 
     d log p_y / dz = onehot(y) - p            d KL(q || p) / dz = p - q
 
-so only the log-partition of each row has to be remembered. Where all logits together are small (`KEPT_BYTES`) they
-are kept instead, since reading them back is cheaper than a second matrix product.
+so only the log-partition of each row has to be remembered. A few of the tiles (`KEPT_BYTES`) are kept instead where a
+tile spans the vocabulary, since reading them back is cheaper than a second matrix product.
 
 The operation returns log-probabilities, not a loss, so that any loss goes on top. Sums run in float32 whatever the
 weights' type, in float64 for float64.
@@ -24,7 +24,7 @@ from torch import Tensor
 from assent.likelihood.tiles import Projection, Tiles
 
 KEPT_BYTES = 64 * 2**20
-"""Logits of one call up to this size are kept for the backward."""
+"""Logits up to this size are kept for the backward of a call."""
 
 
 def selected_log_probs(
@@ -85,17 +85,13 @@ class _TiledLogProbs(torch.autograd.Function):
         against = None if reference is None else Tiles.of(*reference)
         wanted = any(ctx.needs_input_grad)
         with torch.autocast(hidden.device.type, enabled=False):
-            bytes_of_all = hidden.shape[0] * weight.shape[0] * tiles.dtype.itemsize
-            if wanted and against is None and shaping[1] is None and tiles.one_column and bytes_of_all <= KEPT_BYTES:
-                log_probs, kept = _kept_forward(tiles, targets)
-                partition, divergence = None, log_probs.new_zeros(0)
-            else:
-                kept = []
-                log_probs, partition = _tiled_forward(tiles, targets)
-                against_partition = None if against is None else against.log_partitions()
-                divergence = _divergence(tiles, partition, against, against_partition)
-                ctx.against_partition = against_partition
-        ctx.shaping, ctx.reference, ctx.kept = shaping, reference, len(kept)
+            plain = against is None and shaping[1] is None and tiles.one_column
+            keep = _tiles_to_keep(tiles) if wanted and plain else 0
+            log_probs, partition, kept = _forward(tiles, targets, keep)
+            against_partition = None if against is None else against.log_partitions()
+            divergence = _divergence(tiles, partition, against, against_partition)
+            ctx.against_partition = against_partition
+        ctx.shaping, ctx.reference = shaping, reference
         ctx.save_for_backward(hidden, weight, bias, low_hidden, up, targets, partition, *kept)
         ctx.set_materialize_grads(False)
         return log_probs, divergence
@@ -112,7 +108,7 @@ class _TiledLogProbs(torch.autograd.Function):
             for columns in tiles.columns():
                 sums.open(columns)
                 for index, rows in enumerate(tiles.rows()):
-                    logits = None if kept else tiles.logits(rows, columns)
+                    logits = None if index < len(kept) else tiles.logits(rows, columns)
                     weights = (by_divergence[rows] - by_log_prob[rows]).unsqueeze(1)
                     if logits is None:
                         gradient = kept[index].exp()
@@ -181,26 +177,35 @@ class _Gradients:
         )
 
 
-def _kept_forward(tiles: Tiles, targets: Tensor) -> tuple[Tensor, list[Tensor]]:
-    everything = slice(0, tiles.weight.shape[0])
-    kept = [tiles.logits(rows, everything).log_softmax(dim=1) for rows in tiles.rows()]
-    chosen = [
-        part.gather(1, targets[rows].unsqueeze(1)).squeeze(1) for part, rows in zip(kept, tiles.rows(), strict=True)
-    ]
-    return torch.cat(chosen) if chosen else tiles.hidden.new_zeros(0, dtype=tiles.dtype), kept
+def _tiles_to_keep(tiles: Tiles) -> int:
+    """How many of the first tiles fit into `KEPT_BYTES` together."""
+    numbers, count = 0, 0
+    for rows in tiles.rows():
+        numbers += (rows.stop - rows.start) * tiles.weight.shape[0]
+        if numbers * tiles.dtype.itemsize > KEPT_BYTES:
+            break
+        count += 1
+    return count
 
 
-def _tiled_forward(tiles: Tiles, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(tiles: Tiles, targets: Tensor, keep: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """[N] log-probabilities, [N] log-partitions (0 in kept tiles), and the log-softmax of the first `keep` tiles."""
     chosen = torch.zeros(targets.shape[0], dtype=tiles.dtype, device=targets.device)
     partition = torch.full_like(chosen, -torch.inf)
-    for rows in tiles.rows():
+    kept: list[Tensor] = []
+    for index, rows in enumerate(tiles.rows()):
+        if index < keep:
+            kept.append(tiles.logits(rows, slice(0, tiles.weight.shape[0])).log_softmax(dim=1))
+            chosen[rows] = kept[-1].gather(1, targets[rows].unsqueeze(1)).squeeze(1)
+            partition[rows] = 0.0
+            continue
         for columns in tiles.columns():
             logits = tiles.logits(rows, columns)
             inside, local = _local_targets(targets[rows], columns)
             picked = logits.gather(1, local.unsqueeze(1)).squeeze(1)
             chosen[rows] += torch.where(inside, picked, torch.zeros_like(picked))
             partition[rows] = torch.logaddexp(partition[rows], logits.logsumexp(dim=1))
-    return chosen - partition, partition
+    return chosen - partition, partition, kept
 
 
 def _divergence(tiles: Tiles, partition: Tensor, against: Tiles | None, against_partition: Tensor | None) -> Tensor:
