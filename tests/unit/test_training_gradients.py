@@ -104,7 +104,7 @@ def test_nasty_gradients_give_finite_coefficients(method: str, name: str) -> Non
 
 
 def test_nearly_opposite_gradients_leave_next_to_nothing() -> None:
-    """Close to a Pareto-critical point the Gram matrix is singular but for rounding; one gradient alone is far off."""
+    """Near a Pareto-critical point the Gram matrix is singular but for rounding; one gradient alone is far off."""
     gram = torch.tensor(
         [[0.09457780040263318, -0.09916771913362171], [-0.09916771913362171, 0.10398038944699814]],
         dtype=torch.float64,
