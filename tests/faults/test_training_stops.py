@@ -78,6 +78,8 @@ def test_what_is_not_finite_stops_the_run_after_saving(model: Path, tmp_path: Pa
 
 def test_an_interrupt_saves_and_the_run_goes_on(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    # Tests that run in the background of a shell inherit an interrupt that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt(event: Mapping[str, Any]) -> None:
         if event["event"] == "step" and event["step"] == 3:

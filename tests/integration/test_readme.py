@@ -56,17 +56,17 @@ def test_the_contributor_s_objective_trains(here: Path, monkeypatch: pytest.Monk
     from assent.training import align
 
     (code,) = blocks("CONTRIBUTING.md", "python")
-    (here / "my_losses.py").write_text(code)
+    (here / "contributed_losses.py").write_text(code)
     monkeypatch.syspath_prepend(here)
     importlib.invalidate_caches()
-    name = "my_losses:MyMethod"
+    name = "contributed_losses:MyMethod"
     assert build_objective({name: {"beta": 0.2}}).beta == 0.2
     result = align(
         str(here / "model"), "prefs.jsonl", {name: {}}, "out", training={"max_steps": 1, "logging_steps": 1}
     )
     # -log sigmoid(-shift) where policy and reference are equal.
     assert result.metrics["loss"] == pytest.approx(0.974077, abs=1e-4)
-    sys.modules.pop("my_losses", None)
+    sys.modules.pop("contributed_losses", None)
 
 
 def test_every_page_that_is_linked_exists() -> None:

@@ -51,7 +51,10 @@ def recognise_pair(row: Row) -> str | None:
 def read_pair(row: Row) -> Comparison:
     """The comparison of a pair: scores 1 for chosen, 0 for rejected."""
     caption = _name(row, CAPTIONS) or "prompt"
-    candidates = [Candidate(picture(row[name], name), score=s) for name, s in (("chosen", 1.0), ("rejected", 0.0))]
+    candidates = [
+        Candidate(picture(fields.required(row, name), name), score=s)
+        for name, s in (("chosen", 1.0), ("rejected", 0.0))
+    ]
     return comparison(row, fields.text(row, caption), candidates, (caption, "chosen", "rejected", *COMMON))
 
 
@@ -64,7 +67,7 @@ def recognise_captioned(row: Row) -> str | None:
 def read_captioned(row: Row) -> Comparison:
     """The comparison of one picture that is not judged: what `sft` and the editor of captions take."""
     caption = _name(row, CAPTIONS) or "prompt"
-    candidates = [Candidate(picture(row["image"], "image"))]
+    candidates = [Candidate(picture(fields.required(row, "image"), "image"))]
     return comparison(row, fields.text(row, caption), candidates, (caption, "image", *COMMON))
 
 
@@ -77,7 +80,7 @@ def recognise_pickapic(row: Row) -> str | None:
 
 def read_pickapic(row: Row) -> Comparison:
     """The comparison of a row of Pick-a-Pic; 0.5 is a tie, a row without a label is not judged."""
-    label = fields.optional_number(row["label_0"], "label_0")
+    label = fields.optional_number(fields.required(row, "label_0"), "label_0")
     if fields.truth(row.get("has_label"), "has_label") is False:
         label = None
     if label is not None and not 0 <= label <= 1:
@@ -85,7 +88,7 @@ def read_pickapic(row: Row) -> Comparison:
     scores = (None, None) if label is None else (label, 1 - label)
     candidates = [
         Candidate(
-            picture(row[f"jpg_{side}"], f"jpg_{side}"),
+            picture(fields.required(row, f"jpg_{side}"), f"jpg_{side}"),
             score=scores[side],
             source=fields.optional_text(row, f"model_{side}"),
         )
