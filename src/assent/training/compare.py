@@ -132,7 +132,8 @@ def common_steps(config: RunConfig, given: Sequence[Comparison] | None = None) -
     world = int(os.environ.get("WORLD_SIZE", "1"))
     per_step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * world
     epochs: float = arguments.num_train_epochs
-    return math.ceil(epochs * math.ceil(count / per_step))
+    steps: int = math.ceil(epochs * math.ceil(count / per_step))
+    return steps
 
 
 def run_arms(arms: Sequence[Arm], tell: OnEvent, given: Given = Given()) -> list[Ended]:
