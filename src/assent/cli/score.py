@@ -108,9 +108,14 @@ def scorer_options(**options: Any) -> Any:
 
 
 def opened(model: str, options: Any) -> Any:
-    """The scorer of a model; a folder that cannot be loaded is an input error."""
+    """The scorer of a model, or of a rule (`rule:package.module:function`); an error that says why not."""
     from assent.preference_models.loading import open_scorer
 
+    if model.startswith("rule:"):
+        from assent.judging.rule import rule_judge
+        from assent.judging.scorers import JudgeScorer
+
+        return JudgeScorer(rule_judge(model.removeprefix("rule:")))
     try:
         return open_scorer(model, options)
     except (OSError, ValueError, KeyError) as error:

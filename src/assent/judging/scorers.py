@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from assent.comparison import Comparison
-from assent.judging.verdict import Verdict, answers_of, spread
+from assent.judging.verdict import Judge, Verdict, answers_of, spread
 from assent.preference_models import Scored, Scorer
 
 WINDOW = 64
+CERTAIN = 1e-6
+"""A judge's certainty is kept this far from 0 and 1, so that its logit is finite."""
 
 
 class ScorerJudge:
@@ -59,3 +61,34 @@ def verdict_of(comparison: Comparison, scored: Scored) -> Verdict:
 
 def _sigmoid(value: float) -> float:
     return 0.5 * (1 + math.tanh(value / 2))
+
+
+class JudgeScorer:
+    """Any judge as a scorer, the other way round: so that benchmarks and best-of-n take it like a preference model.
+
+    Args:
+        judge: see `assent.judging.Judge`.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.name = judge.name
+
+    def score(self, comparisons: Sequence[Comparison]) -> list[Scored]:
+        """One result for each comparison; a candidate without a verdict is NaN, never a number."""
+        found: dict[int, Scored] = {}
+        for at, verdict in self.judge.judge(comparisons):
+            count = len(comparisons[at].candidates)
+            given = verdict.scores if verdict.status == "judged" else (None,) * count
+            rewards = tuple(math.nan if value is None else value for value in given)
+            found[at] = Scored(rewards, preference=_graded(verdict, count))
+        return [found[at] for at in range(len(comparisons))]
+
+
+def _graded(verdict: Verdict, count: int) -> tuple[tuple[float, ...], ...] | None:
+    """The logits of a judge that says how sure it is of two answers; None where the scores say it all."""
+    if verdict.status != "judged" or verdict.confidence is None or count != 2:
+        return None
+    sure = min(max(verdict.confidence, CERTAIN), 1 - CERTAIN)
+    logit = math.log(sure / (1 - sure))
+    return ((0.0, logit), (-logit, 0.0))
