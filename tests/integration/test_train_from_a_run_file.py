@@ -144,7 +144,7 @@ def test_plan_shows_settings_data_and_what_the_model_sees(folder: Path, capsys: 
 def test_an_objective_from_a_file_trains_from_yaml(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_losses.py").write_text(
+    (tmp_path / "filed_losses.py").write_text(
         '''
 from dataclasses import dataclass
 from assent.objectives import Judged, Needs
@@ -162,11 +162,11 @@ class Squared:
 '''
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    run = run_file(folder, "mine", objective={"my_losses:Squared": {"target": 2.0}})
+    run = run_file(folder, "mine", objective={"filed_losses:Squared": {"target": 2.0}})
     assert cli("train", run, "--no-report") == 0
     rows = [json.loads(line) for line in (folder / "mine" / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["loss"] == pytest.approx(4.0, abs=1e-3)
-    sys.modules.pop("my_losses", None)
+    sys.modules.pop("filed_losses", None)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_the_page_in_the_docs_is_the_one_that_is_made() -> None:
 
 
 def test_a_class_outside_the_package_is_built_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_losses.py").write_text(
+    (tmp_path / "outside_losses.py").write_text(
         "from dataclasses import dataclass\n"
         "from assent.objectives import Needs\n\n\n"
         "@dataclass(frozen=True)\n"
@@ -129,12 +129,12 @@ def test_a_class_outside_the_package_is_built_by_its_path(tmp_path: Path, monkey
         "        return -self.scale * batch.margin()\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    total = build_objective([{"my_losses:Plain": {"scale": "2"}}, {"lcpo": {"base": "dpo"}}])
-    assert total.terms == ("my_losses", "lcpo")  # type: ignore[attr-defined]
+    total = build_objective([{"outside_losses:Plain": {"scale": "2"}}, {"lcpo": {"base": "dpo"}}])
+    assert total.terms == ("outside_losses", "lcpo")  # type: ignore[attr-defined]
     assert total.needs.batch
     assert total.needs.pairs
     twice = build_objective([{"dpo": {}}, {"dpo": {"beta": 0.5}}, "mdpo"])
     assert twice.terms == ("dpo", "dpo#2", "mdpo.text", "mdpo.image", "mdpo.anchor")  # type: ignore[attr-defined]
-    for path in ("my_losses:Missing", "no_such_module:X"):
+    for path in ("outside_losses:Missing", "no_such_module:X"):
         with pytest.raises(InputError, match="cannot import"):
             build_objective(path)
