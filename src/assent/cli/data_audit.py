@@ -18,8 +18,7 @@ from assent.cli.data_source import (
     QuarantinePath,
     Source,
     Split,
-    columns_of,
-    say_quarantined,
+    read_source,
 )
 from assent.errors import InputError
 
@@ -61,23 +60,14 @@ def audit(
       assent data audit prefs.jsonl --clean clean.jsonl --keep tie
     """
     from assent.evaluation.data_findings import KINDS, findings
-    from assent.readers import read, write_jsonl
+    from assent.readers import write_jsonl
 
     unknown = next((kind for kind in keep or [] if kind not in KINDS), None)
     if unknown is not None:
         raise InputError("no such kind of finding", where="--keep", found=unknown, expected=", ".join(KINDS))
     if clean is not None and clean.exists():
         raise InputError("the file is there already", where=str(clean), remedy="Give another name")
-    result = read(
-        file,
-        split=split,
-        columns=columns_of(column),
-        format=format_name,
-        on_invalid=on_invalid,
-        quarantine=quarantine,
-        limit=limit,
-    )
-    say_quarantined(result)
+    result = read_source(file, split, column, format_name, on_invalid, quarantine, limit)
     found = findings(result.comparisons, near or None)
     rows = [
         {

@@ -19,8 +19,7 @@ from assent.cli.data_source import (
     QuarantinePath,
     Source,
     Split,
-    columns_of,
-    say_quarantined,
+    read_source,
 )
 from assent.errors import InputError
 
@@ -61,20 +60,11 @@ def convert(
 
       assent data convert lists.jsonl pairs.jsonl --to trl --pairs adjacent
     """
-    from assent.readers import read, write_jsonl, write_parquet, write_rows
+    from assent.readers import write_jsonl, write_parquet, write_rows
 
     if out.exists() and not overwrite:
         raise InputError("the file is there already", where=str(out), remedy="Give another name, or --overwrite")
-    result = read(
-        file,
-        split=split,
-        columns=columns_of(column),
-        format=format_name,
-        on_invalid=on_invalid,
-        quarantine=quarantine,
-        limit=limit,
-    )
-    say_quarantined(result)
+    result = read_source(file, split, column, format_name, on_invalid, quarantine, limit)
     left_out: Counter[str] = Counter()
     if to in ("trl", "trl-unpaired"):
         if out.suffix == ".parquet":

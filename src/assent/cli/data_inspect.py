@@ -18,8 +18,7 @@ from assent.cli.data_source import (
     QuarantinePath,
     Source,
     Split,
-    columns_of,
-    say_quarantined,
+    read_source,
 )
 from assent.errors import InputError
 
@@ -63,20 +62,10 @@ def inspect(
       assent data inspect rated.csv --column prompt=question --column chosen=good --column rejected=bad
     """
     from assent.evaluation.data_summary import summarise
-    from assent.readers import read
 
     console = Console(stderr=True, highlight=False)
     with console.status("reading"):
-        result = read(
-            file,
-            split=split,
-            columns=columns_of(column),
-            format=format_name,
-            on_invalid=on_invalid,
-            quarantine=quarantine,
-            limit=limit,
-        )
-    say_quarantined(result)
+        result = read_source(file, split, column, format_name, on_invalid, quarantine, limit)
     with console.status("counting"):
         unit = "words" if tokenizer is None else "tokens"
         tokenise = _tokenise(tokenizer)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from assent.errors import InputError
+
+if TYPE_CHECKING:
+    from assent.readers import ReadResult
 
 Source = Annotated[str, typer.Argument(help="A file, a folder of files, or a hub name.")]
 Split = Annotated[str | None, typer.Option(help="Split of a data set, or how the names of the files start.")]
@@ -37,6 +40,31 @@ def columns_of(given: list[str] | None) -> dict[str, str]:
             )
         mapping[ours.strip()] = theirs.strip()
     return mapping
+
+
+def read_source(
+    file: str,
+    split: str | None,
+    column: list[str] | None,
+    format_name: str | None,
+    on_invalid: Literal["error", "quarantine"],
+    quarantine: Path | None,
+    limit: int | None,
+) -> ReadResult:
+    """The comparisons that these options ask for; says on stderr if rows were set aside."""
+    from assent.readers import read
+
+    result = read(
+        file,
+        split=split,
+        columns=columns_of(column),
+        format=format_name,
+        on_invalid=on_invalid,
+        quarantine=quarantine,
+        limit=limit,
+    )
+    say_quarantined(result)
+    return result
 
 
 def say_quarantined(result: Any) -> None:
