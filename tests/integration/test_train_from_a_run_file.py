@@ -189,3 +189,36 @@ def test_contradictions_are_input_errors(folder: Path, changes: dict[str, object
     run = run_file(folder, "bad", **changes)
     with pytest.raises(InputError, match=said):
         train(load_run(run))
+
+
+def test_micro_batches_are_sized_by_the_memory_that_is_free(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from assent.training import tuning
+
+    def budget_with(free: int, name: str, **changes: object) -> int:
+        monkeypatch.setattr(tuning, "free_memory", lambda device: free)
+        path = run_file(folder, name, **changes)
+        assert cli("train", path) == 0, capsys.readouterr().err
+        return int(json.loads((folder / name / "data.json").read_text())["max_tokens_per_micro_batch"])
+
+    plenty, little = budget_with(2**34, "plenty"), budget_with(2 * 2**20, "little")
+    assert little < plenty
+    # Results do not depend on it.
+    last = [
+        json.loads((folder / n / "metrics.jsonl").read_text().splitlines()[5])["loss"] for n in ("plenty", "little")
+    ]
+    assert last[0] == pytest.approx(last[1], abs=1e-5)
+    assert budget_with(2**34, "given", max_tokens_per_micro_batch=300) == 300
+
+
+def test_a_run_that_cannot_fit_stops_before_its_first_step(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from assent.training import tuning
+
+    monkeypatch.setattr(tuning, "free_memory", lambda device: 1000)
+    assert cli("train", run_file(folder, "tight")) == 1
+    shown = " ".join(capsys.readouterr().err.split())
+    assert "does not fit" in shown
+    assert "data.max_length" in shown

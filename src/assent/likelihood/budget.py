@@ -19,8 +19,8 @@ from assent.likelihood.policy import Policy
 RESERVE = 0.7
 """Share of the free memory that may be planned for: the rest is for gradients in flight and fragmentation."""
 
-ENOUGH = {"cpu": 4096, "cuda": 131072}
-"""Tokens beyond which a larger micro-batch gains nothing (on a CPU it leaves the caches)."""
+ENOUGH = {"cpu": 8192, "cuda": 131072}
+"""Tokens beyond which a larger micro-batch gains nothing."""
 
 
 def auto_budget(policy: Policy, comparisons: Sequence[EncodedComparison], free_bytes: int | None = None) -> int:

@@ -134,13 +134,6 @@ def lora_parameters(model: Any, peft: dict[str, Any]) -> int:
     return count
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that are free on an accelerator."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return 8 * 2**30
-
-
 def tokens_that_fit(memory: Memory, free: int) -> int:
     """The token budget that fills the free memory up to a reserve."""
     return max(1024, int((free * RESERVE - memory.fixed) // max(memory.per_token, 1)))

@@ -13,14 +13,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, TrainingArguments
 from assent.config import TRAINING_FIELDS, RunConfig
 from assent.encoding import EncodedComparison
 from assent.errors import InputError
+from assent.likelihood.budget import ENOUGH, free_memory
 from assent.likelihood.rows import packed_cost, padded_cost
 from assent.objectives import Needs
-from assent.training.memory import Memory, estimate_memory, free_memory, tokens_that_fit
+from assent.training.memory import Memory, estimate_memory, tokens_that_fit
 from assent.training.order import StepOrder
-
-CPU_BUDGET = 8192
-"""Tokens computed at once on a CPU: more are not faster there, and memory is rarely what is scarce."""
-
 
 REACHED = 0.33
 """Share of the rate of plain matrix products that a training step reaches, as far as we have seen."""
@@ -139,8 +136,8 @@ def _budget(config: RunConfig, args: TrainingArguments, memory: Memory, longest:
     if config.max_tokens_per_micro_batch != "auto":
         return int(config.max_tokens_per_micro_batch)
     if args.device.type == "cpu":
-        return CPU_BUDGET
-    return max(longest, tokens_that_fit(memory, free_memory(args.device)))
+        return max(longest, ENOUGH["cpu"])
+    return max(longest, min(tokens_that_fit(memory, free_memory(args.device)), ENOUGH["cuda"]))
 
 
 def _reference(config: RunConfig, needs: Needs) -> str:

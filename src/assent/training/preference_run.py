@@ -31,6 +31,7 @@ from assent.training.checkpoints import newest_complete
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.plan import Plan, plan_run
 from assent.training.trainer import PreferenceTrainer
+from assent.training.tuning import tune_budget
 
 Tell = Callable[[Mapping[str, Any]], None]
 
@@ -99,6 +100,8 @@ def train_on_backbone(
         facts={"data": records.facts["fingerprint"], "preference_model": json.dumps(spec, sort_keys=True)},
         callbacks=[run_folder.MetricsFile(Path(config.output_dir))],
     )
+    budget = tune_budget(config, plan, trainer)
+    tell({"event": "stage", "text": f"micro-batches of up to {budget:,} tokens"})
     if trainer.is_world_process_zero():
         notes = {**records.facts, **encoded.facts(), "plan": plan.to_dict(), "route": policy.route}
         run_folder.write_start(Path(config.output_dir), config, notes, what_the_model_sees(encoded.train, tokenizer))

@@ -29,6 +29,7 @@ from assent.training.plan import Plan, plan_run
 from assent.training.probes import write_probes
 from assent.training.progress import Events, OnEvent
 from assent.training.trainer import PreferenceTrainer
+from assent.training.tuning import tune_budget
 from assent.training.weights import save_weights
 
 if TYPE_CHECKING:
@@ -316,6 +317,8 @@ def build_trainer(setting: Setting, tell: OnEvent, given: Given = Given()) -> Pr
     if opened is not None:
         trainer.use_reference(opened.reference)
         setting.records.facts["reference"] = opened.facts
+    budget = tune_budget(config, setting.plan, trainer)
+    tell({"event": "stage", "text": f"micro-batches of up to {budget:,} tokens"})
     return trainer
 
 
