@@ -9,6 +9,11 @@ Cycles can be told: with two dimensions on the unit circle, n candidates form an
 forward passes, like a scalar model. v = (r, 1) without normalisation is Bradley-Terry. Equal or collinear
 embeddings are a saddle, hence the spread at the start. The authors' candidate tables hold s(i>j) - s(j>i) = 2 s;
 here s is not doubled.
+
+The last map has an offset, which the authors' has not: v = W h without one makes s(i > j) = h_i' A h_j with A
+antisymmetric, the same for (h_i, h_j) and (-h_i, -h_j). Where features are centred, as frozen ones are here, no
+preference that turns with their sign can be told, and transitive data stay at chance. The offset is the constant 1 of
+v = (r, 1): with it Bradley-Terry is inside again.
 """
 
 from __future__ import annotations
@@ -44,6 +49,7 @@ class GPM(PreferenceModel):
         prompt_gate: whether the prompt weighs the blocks (softmax over k).
         margin: how far s must reach for each unit of judged difference.
         layers: widths of hidden layers before the vector.
+        bias: whether the vector has an offset; without one, centred features cannot tell a transitive preference.
         prompt_size: P, the size of the prompt's features; H by default.
     """
 
@@ -54,6 +60,7 @@ class GPM(PreferenceModel):
     prompt_gate: bool = False
     margin: float = 0.0
     layers: tuple[int, ...] = ()
+    bias: bool = True
     prompt_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -65,8 +72,11 @@ class GPM(PreferenceModel):
             raise ValueError(f"temperature must be positive, got {self.temperature}")
         sizes = (self.hidden_size, *self.layers)
         self.trunk = perceptron(sizes)
-        self.head = nn.Linear(sizes[-1], self.dimensions_per_candidate, bias=False)
+        self.head = nn.Linear(sizes[-1], self.dimensions_per_candidate, bias=self.bias)
         nn.init.normal_(self.head.weight, std=(sizes[-1] + 1) ** -0.5)
+        if self.bias:
+            # As large as the features' part: a small offset is found too late by vectors of unit length.
+            nn.init.normal_(self.head.bias)
         if self.prompt_gate:
             self.gate = nn.Linear(
                 self.prompt_size or self.hidden_size, self.dimensions_per_candidate // 2, bias=False
