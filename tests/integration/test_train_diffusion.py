@@ -15,7 +15,7 @@ from PIL import Image
 
 from assent.config import run_from
 from assent.errors import InputError
-from assent.training.run import Given, TrainResult, align, train
+from assent.training import Given, TrainResult, align, train
 from tests.tiny import tiny_comparisons
 from tests.tiny_diffusion import image_pairs, save_tiny_pipeline
 

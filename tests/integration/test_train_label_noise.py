@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assent.config import run_from
 from assent.report.run import write_run_report
-from assent.training.run import Given, train
+from assent.training import Given, train
 from tests.tiny import save_tiny_lm, tiny_comparisons
 
 ATTACK = "<script>alert(1)</script>"

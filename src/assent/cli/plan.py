@@ -38,7 +38,7 @@ def plan(
     from assent.config import load_run
     from assent.encoding import what_the_model_sees
     from assent.errors import InputError
-    from assent.training.run import is_diffusion, prepare
+    from assent.training.setting import is_diffusion, prepare
 
     config = load_run(run, overrides or [])
     if config.preference_model is not None:
@@ -67,7 +67,7 @@ def plan(
 
 
 def _plan_pictures(config: Any, as_json: bool) -> None:
-    from assent.training.run import prepare_pictures
+    from assent.training.setting import prepare_pictures
 
     setting = prepare_pictures(config, lambda event: None)
     if as_json:

@@ -32,7 +32,8 @@ from assent.training.checkpoints import write_json
 from assent.training.data import read_records
 from assent.training.models import load_policy
 from assent.training.progress import OnEvent
-from assent.training.run import Given, objective_name, prepare, train
+from assent.training.run import train
+from assent.training.setting import Given, objective_name, prepare
 from assent.training.weights import load_weights
 
 ENDED = "ended.json"
