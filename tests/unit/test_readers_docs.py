@@ -19,7 +19,7 @@ def test_every_format_has_an_example_that_is_detected() -> None:
 def test_the_messages_on_the_page_are_messages_of_the_code() -> None:
     folder = Path(__file__).parents[2] / "src" / "assent"
     code = " ".join(path.read_text(encoding="utf-8") for path in (folder / "readers").rglob("*.py"))
-    code += (folder / "comparison.py").read_text(encoding="utf-8")
+    code += " ".join(path.read_text(encoding="utf-8") for path in (folder / "comparison").glob("*.py"))
     rows = re.findall(r"^\| (.+?) \| .+? \|$", PAGE, re.MULTILINE)[1:]
     listed = [message for row in rows for message in row.split(" / ") if not message.startswith("an unknown field")]
     assert len(listed) > 25
