@@ -150,6 +150,16 @@ class DiffusionConfig(_Section):
     resolution: int | None = Field(None, ge=8, description="Pixels of a side; default: what the model was made for.")
     noise: Literal["fresh"] | FixedNoise = Field("fresh", description="fresh in every step, or fixed for a record.")
     draws: int = Field(1, ge=1, description="Draws of timestep and noise for a comparison, where noise is fresh.")
+    timesteps: list[int] | None = Field(
+        None,
+        description="Timesteps to draw from, for models distilled to a few: [249, 499, 749, 999]; default: all.",
+    )
+    weighting: Literal["constant", "noise", "clean", "min_snr"] = Field(
+        "constant",
+        description="How errors count by noise level: as they are, as errors of the noise, of the clean picture, or "
+        "of the clean picture under a bounded signal-to-noise ratio.",
+    )
+    min_snr_gamma: float = Field(5.0, gt=0, description="The bound of min_snr.")
     empty_prompt: float = Field(
         0.2, ge=0, lt=1, description="How often a comparison is trained under an empty prompt, which guidance needs."
     )

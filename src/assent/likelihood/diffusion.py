@@ -4,9 +4,10 @@ Source: Wallace et al. 2023, arXiv 2311.12908, section 4: the bound on log p(x0 
 
     -|f(x_t, t, c) - y|^2 / D        (mean over the D elements, float32)
 
-over draws of a timestep t and noise e. Here `tokens` holds one such number for each draw, without 1/2 and without
-weight: weights and beta/2 belong to the objective, and losses use the mean over draws. All candidates of a
-comparison share t and e of each draw, and so do policy and reference, without which the margin would be noise.
+over draws of a timestep t and noise e. Here `tokens` holds one such number for each draw, without 1/2 (beta/2 belongs
+to the objective) and weighted as `weighting` says, by default not at all; losses use the mean over draws. All
+candidates of a comparison share t and e of each draw, and so do policy and reference, without which the margin would
+be noise.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ from assent.likelihood.denoisers import Conditioning, denoiser_for
 from assent.likelihood.likelihoods import Likelihoods
 from assent.likelihood.noising import Noising
 from assent.likelihood.policy import Batch, Policy
+from assent.likelihood.weighting import Weighting
 
 LATENTS = "latents"
 """The medium that is denoised; every other medium of a candidate is conditioning of its denoiser."""
 NOISY, TARGET = "noisy", "target"
 """Entries of a batch whose noisy latents and targets are given instead of drawn."""
+LOG_SNR, WINNER_RESIDUAL = "log_snr", "winner_residual"
+"""Statistics: log of signal over noise power; and w^2 <r, r_first> / D, where r is the row's residual (prediction
+minus target), r_first that of its comparison's first candidate under the same draw, and w the level's weight."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +46,27 @@ class Draws:
             reference can be stored.
         count: draws for each comparison.
         seed: of fixed draws.
+        timesteps: that are drawn from, for models distilled to a few; None: those of the model's training.
     """
 
     kind: Literal["fresh", "fixed"] = "fresh"
     count: int = 1
     seed: int = 0
+    timesteps: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise InputError("a comparison needs at least one draw", field="noise", found=str(self.count))
+        if self.timesteps is not None and not self.timesteps:
+            raise InputError("no timestep to draw from", field="diffusion.timesteps", remedy="Leave it out")
+
+    def levels(self, noising: Noising, generator: torch.Generator) -> Tensor:
+        """[count] indices of noise levels."""
+        if self.timesteps is None:
+            return noising.draw(self.count, generator)
+        told = torch.tensor(self.timesteps, dtype=noising.timesteps.dtype)
+        nearest = (noising.timesteps[None] - told[:, None]).abs().argmin(dim=1)
+        return nearest[torch.randint(0, len(nearest), (self.count,), generator=generator)]
 
 
 @dataclass(frozen=True)
@@ -72,15 +89,19 @@ class DiffusionPolicy(Policy):
         model: the denoising network, of a family that `denoisers` knows.
         noising: the noise levels it was trained with.
         draws: which timesteps and noise.
+        weighting: of the errors by noise level.
     """
 
     empty: EmptyPrompts | None = None
     """Set by whoever trains a model that is to keep following guidance; held-out steps never empty a prompt."""
 
-    def __init__(self, model: nn.Module, noising: Noising, draws: Draws | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, noising: Noising, draws: Draws | None = None, weighting: Weighting | None = None
+    ) -> None:
         super().__init__(model)
         self.noising = noising
         self.draws = Draws() if draws is None else draws
+        self.weighting = Weighting() if weighting is None else weighting
         self.denoise = denoiser_for(model)
         self._step = (0, 0)
 
@@ -96,11 +117,15 @@ class DiffusionPolicy(Policy):
         """Rows by comparison, candidate and draw, with their noise, noise level and conditioning."""
         width = max(len(comparison.candidates) for comparison in comparisons)
         mask = torch.zeros(len(comparisons), width, dtype=torch.bool)
-        latents, noise, index, owner = [], [], [], []
+        latents: list[Tensor] = []
+        noise, index = [], []
+        owner: list[int] = []
+        first: list[int] = []
         conditioning: dict[str, list[Tensor]] = {}
         for place, comparison in enumerate(comparisons):
             shape = comparison.candidates[0].media[LATENTS].shape
             levels, noises = self.drawn(comparison.id, shape)
+            start = len(latents)
             emptied = self._emptied(comparison)
             for column, candidate in enumerate(comparison.candidates):
                 clean = candidate.media[LATENTS]
@@ -115,6 +140,7 @@ class DiffusionPolicy(Policy):
                 latents += [clean] * self.draws.count
                 noise.append(noises)
                 index.append(levels)
+                first += range(start, start + self.draws.count)
                 owner += [place * width + column] * self.draws.count
                 for name, value in {**candidate.media, **emptied}.items():
                     if name != LATENTS:
@@ -124,6 +150,7 @@ class DiffusionPolicy(Policy):
             "noise": torch.cat(noise),
             "index": torch.cat(index),
             "owner": torch.tensor(owner),
+            "first": torch.tensor(first),
             "mask": mask,
             "conditioning": {name: torch.stack(values) for name, values in conditioning.items()},
         }
@@ -133,7 +160,7 @@ class DiffusionPolicy(Policy):
         origin = ("fixed", self.draws.seed) if self.draws.kind == "fixed" else ("fresh", *self._step)
         digest = hashlib.sha256(repr((origin, record)).encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big", signed=True))
-        levels = self.noising.draw(self.draws.count, generator)
+        levels = self.draws.levels(self.noising, generator)
         return levels, torch.randn(self.draws.count, *shape, generator=generator)
 
     def _emptied(self, comparison: EncodedComparison) -> Conditioning:
@@ -147,17 +174,18 @@ class DiffusionPolicy(Policy):
         return self.empty.conditioning if int.from_bytes(digest[:8], "big") < self.empty.share * 2**64 else {}
 
     def forward(self, batch: Batch, statistics: tuple[str, ...] = ()) -> Likelihoods:
-        """Negated mean squared errors, [T] in float32 or wider, one for each candidate and draw."""
+        """Negated, weighted mean squared errors, [T] in float32 or wider, one for each candidate and draw."""
         predicted, target = self.predict(batch)
         dtype = torch.promote_types(predicted.dtype, torch.float32)
-        errors = (predicted.to(dtype) - target.to(dtype)).pow(2).flatten(1).mean(dim=1)
+        residual = (predicted.to(dtype) - target.to(dtype)).flatten(1)
+        weight = self.weighting.factor(self.noising.to(residual.device), batch["index"]).to(dtype)
         mask = batch["mask"]
         return Likelihoods(
-            -errors,
+            -weight * residual.pow(2).mean(dim=1),
             batch["owner"],
             (mask.shape[0], mask.shape[1]),
             mask,
-            statistics=self._statistics(batch, statistics),
+            statistics=self._statistics(batch, statistics, residual.detach() * weight[:, None]),
         )
 
     def predict(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -176,10 +204,13 @@ class DiffusionPolicy(Policy):
         predicted = self.denoise(self.model, noisy.to(weights), noising.timesteps[index], conditioning)
         return predicted, target
 
-    def _statistics(self, batch: Batch, names: tuple[str, ...]) -> dict[str, Tensor]:
-        unknown = set(names) - {"log_snr"}
-        if unknown:
-            raise InputError(
-                "a diffusion policy has no such statistic", field="statistics", found=", ".join(sorted(unknown))
-            )
-        return {name: self.noising.to(batch["index"].device).log_snr(batch["index"]) for name in names}
+    def _statistics(self, batch: Batch, names: tuple[str, ...], residual: Tensor) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+        for name in names:
+            if name == LOG_SNR:
+                found[name] = self.noising.to(batch["index"].device).log_snr(batch["index"])
+            elif name == WINNER_RESIDUAL:
+                found[name] = (residual * residual[batch["first"]]).mean(dim=1)
+            else:
+                raise InputError("a diffusion policy has no such statistic", field="statistics", found=name)
+        return found

@@ -28,6 +28,7 @@ from assent.errors import InputError
 from assent.likelihood.diffusion import LATENTS, NOISY, TARGET, DiffusionPolicy, Draws
 from assent.likelihood.noising import Noising
 from assent.likelihood.policy import Batch
+from assent.likelihood.weighting import Weighting
 
 CLEAN = -1
 """The level of a clean image."""
@@ -64,12 +65,18 @@ class InvertedDiffusionPolicy(DiffusionPolicy):
         noising: variance-preserving noise levels.
         inversion: the grid and its noise.
         draws: which timesteps; only fresh draws make sense, since the latents follow the weights.
+        weighting: of the errors by noise level.
     """
 
     def __init__(
-        self, model: nn.Module, noising: Noising, inversion: Inversion | None = None, draws: Draws | None = None
+        self,
+        model: nn.Module,
+        noising: Noising,
+        inversion: Inversion | None = None,
+        draws: Draws | None = None,
+        weighting: Weighting | None = None,
     ) -> None:
-        super().__init__(model, noising, draws)
+        super().__init__(model, noising, draws, weighting)
         self.inversion = Inversion() if inversion is None else inversion
         if noising.prediction != "epsilon":
             raise InputError("inversion needs a model that predicts noise", found=noising.prediction)

@@ -21,6 +21,7 @@ from assent.likelihood.pipelines import LoadedPipeline, PipelinePrompts, load_pi
 from assent.likelihood.policy import Reference
 from assent.likelihood.reference import FollowingReference, FrozenReference, start_reference
 from assent.likelihood.stored_reference import default_store
+from assent.likelihood.weighting import Weighting
 from assent.objectives import Needs, Objective
 from assent.training import run_folder
 from assent.training.alarms import Alarms
@@ -164,7 +165,7 @@ def open_diffusion_reference(config: RunConfig, policy: DiffusionPolicy, needs: 
     if given is None or given.source == "model":
         return start_reference(policy)
     other = _load(config, given.source)
-    return FrozenReference(DiffusionPolicy(other.network, policy.noising, policy.draws))
+    return FrozenReference(DiffusionPolicy(other.network, policy.noising, policy.draws, policy.weighting))
 
 
 def _load(config: RunConfig, path: str) -> LoadedPipeline:
@@ -175,7 +176,9 @@ def _load(config: RunConfig, path: str) -> LoadedPipeline:
 
 def _policy(config: RunConfig, loaded: LoadedPipeline) -> DiffusionPolicy:
     section = config.diffusion or DiffusionConfig()
-    draws = Draws("fresh" if section.noise == "fresh" else "fixed", draws_of(config), config.seed)
+    told = None if section.timesteps is None else tuple(section.timesteps)
+    draws = Draws("fresh" if section.noise == "fresh" else "fixed", draws_of(config), config.seed, told)
+    weighting = Weighting(section.weighting, section.min_snr_gamma)
     network: Any = loaded.network
     if config.peft is not None:
         network.requires_grad_(False)
@@ -189,10 +192,10 @@ def _policy(config: RunConfig, loaded: LoadedPipeline) -> DiffusionPolicy:
                 found=str(error)[:300],
             ) from error
     if section.inversion is None:
-        policy = DiffusionPolicy(network, loaded.noising, draws)
+        policy = DiffusionPolicy(network, loaded.noising, draws, weighting)
     else:
         inversion = Inversion(**section.inversion.model_dump())
-        policy = InvertedDiffusionPolicy(network, loaded.noising, inversion, draws)
+        policy = InvertedDiffusionPolicy(network, loaded.noising, inversion, draws, weighting)
     return policy
 
 
