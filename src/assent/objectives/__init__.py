@@ -59,6 +59,7 @@ from assent.objectives.simper import SimPER
 from assent.objectives.simpo import SimPO
 from assent.objectives.slic_hf import SLiCHF
 from assent.objectives.sppo import SPPO
+from assent.objectives.step_aware import StepAware
 from assent.objectives.tis_dpo import TISDPO
 from assent.objectives.token_dpo import TokenDPO
 from assent.objectives.tpo_free_lunch import TPOFreeLunch
@@ -124,6 +125,7 @@ METHODS = (
     "SequentialPO",
     "SimPER",
     "SimPO",
+    "StepAware",
     "TISDPO",
     "TPOFreeLunch",
     "TokenDPO",
@@ -197,6 +199,7 @@ __all__ = [
     "SequentialPO",
     "SimPER",
     "SimPO",
+    "StepAware",
     "TPOFreeLunch",
     "TokenDPO",
     "WeightedSum",
