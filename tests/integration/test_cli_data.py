@@ -131,7 +131,9 @@ def test_audit_names_records_by_line_and_writes_the_rest(tmp_path: Path, capsys:
     clean = tmp_path / "clean.jsonl"
     assert run("data", "audit", path, "--json", "--near", 0, "--clean", clean) == 0
     told = capsys.readouterr()
-    assert [(row["where"], row["kind"], row["of"]) for row in json.loads(told.out)] == [
+    found = json.loads(told.out)
+    assert (found["records"], found["label_noise"]) == (6, None)
+    assert [(row["where"], row["kind"], row["of"]) for row in found["findings"]] == [
         (f"{path}:3", "exact duplicate", f"{path}:1"),
         (f"{path}:4", "contradiction", f"{path}:2"),
         (f"{path}:5", "identical candidates", None),

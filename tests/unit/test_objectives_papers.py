@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from assent.errors import InputError
 from assent.likelihood import FIRST_STREAM, PROMPT, Likelihoods
 from assent.objectives import Judged, build_objective
 from assent.objectives.ranking import lambda_weights, list_labels, ranks
-from assent.objectives.reliability import estimate_reliability
+from assent.objectives.reliability import estimate_reliability, fit_scale
 from tests.batches import NAN, judged, pairs
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -621,3 +622,27 @@ def test_tpo_clip_stops_the_mismatched_gradient(case: Case) -> None:
     )
     options = {"beta": case["hyper"]["beta"], "negative_clip": case["hyper"]["negative_clip"]}
     check(case, build_objective({"tpo_free_lunch": options})(judged(policy, reference)), leaves, tolerance=1e-8)
+
+
+@pytest.mark.parametrize("unit", [1.0, 7.0, 0.02])
+def test_the_scale_of_a_model_is_found_with_the_reliability(unit: float) -> None:
+    draw = torch.Generator().manual_seed(3)
+    log_odds = 3 * torch.randn(6000, generator=draw, dtype=torch.float64)
+    right = torch.rand(6000, generator=draw) < log_odds.sigmoid()
+    kept = torch.rand(6000, generator=draw) < 0.8
+    shown = torch.where(right == kept, 1.0, -1.0) * log_odds
+    found = fit_scale(unit * shown)
+    assert found.factor * unit == pytest.approx(1.0, rel=0.2)
+    assert found.reliability == pytest.approx(0.8, abs=0.03)
+    assert found.interval[0] <= 0.8 <= found.interval[1]
+    audit = estimate_reliability(found.factor * unit * shown)
+    assert audit.noise_rate == pytest.approx(1 - found.reliability, abs=0.01), "EM and the profile agree"
+    unscaled = estimate_reliability(50 * shown).noise_rate
+    assert unscaled > 0.25, "a model that is held for surer than it is finds doubt to be noise"
+
+
+def test_a_scale_needs_a_model_that_prefers_something() -> None:
+    with pytest.raises(InputError, match="prefers no candidate"):
+        fit_scale(torch.zeros(5))
+    with pytest.raises(InputError, match="finite"):
+        fit_scale(torch.tensor([1.0, float("nan")]))

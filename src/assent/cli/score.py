@@ -109,6 +109,8 @@ def scorer_options(**options: Any) -> Any:
 
 def opened(model: str, options: Any) -> Any:
     """The scorer of a model, or of a rule (`rule:package.module:function`); an error that says why not."""
+    from safetensors import SafetensorError
+
     from assent.preference_models.loading import open_scorer
 
     if model.startswith("rule:"):
@@ -118,7 +120,7 @@ def opened(model: str, options: Any) -> Any:
         return JudgeScorer(rule_judge(model.removeprefix("rule:")))
     try:
         return open_scorer(model, options)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         first = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError("the model cannot be loaded", where=model, found=first) from error
 

@@ -10,6 +10,15 @@ p; so the label is right, given both, with probability
 
 and eta is the mean of w over the annotator's labels. Where the model is calibrated this converges to the true
 reliability from any start in (0, 1), unless p = 1/2 for all pairs.
+
+Few models are: a scorer has its own unit, and one that learnt from noisy labels is less sure than it should be. So
+the log-odds may be taken as c z, with c found together with eta as the pair of numbers that makes the shown orders
+likeliest,
+
+    sum_i log[ eta s(c z_i) + (1 - eta) s(-c z_i) ]
+
+Both are identified by how often the model is contradicted at each size of z: noise contradicts it at any size, doubt
+only where z is small.
 """
 
 from __future__ import annotations
@@ -26,6 +35,8 @@ from assent.objectives.judged import Judged
 
 LOWEST, HIGHEST = 0.01, 0.99
 """Bounds of a reliability: at 0 and 1 no evidence could ever move it."""
+HALF_CHI_SQUARE = 1.92
+"""Half of the 95% quantile of chi-square with one degree of freedom: how far a profile likelihood may fall."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,21 @@ class Audit:
     def suspicious(self, count: int = 50) -> list[int]:
         """Indices of the labels that are most likely wrong, worst first."""
         return [int(index) for index in self.confidence.argsort(stable=True)[:count]]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a model's log-odds are to be read.
+
+    Args:
+        factor: c, what they are multiplied by.
+        reliability: eta of all labels together that goes with it.
+        interval: 95% profile-likelihood interval of eta, whatever the factor, to the nearest 0.01 outwards.
+    """
+
+    factor: float
+    reliability: float
+    interval: tuple[float, float]
 
 
 def label_confidence(log_odds: Tensor, reliability: Tensor) -> Tensor:
@@ -103,16 +129,12 @@ def estimate_reliability(
         iterations: at most so many EM steps.
         tolerance: stop once no reliability moves further than this.
     """
-    if log_odds.dim() != 1 or not len(log_odds):
-        raise InputError("an audit needs one log-odds per comparison", found=str(tuple(log_odds.shape)))
-    if not bool(log_odds.isfinite().all()):
-        raise InputError("an audit needs finite log-odds", found=str(float(log_odds[~log_odds.isfinite()][0])))
+    log_odds = _checked(log_odds)
     if not 0.5 < initial < 1:
         raise InputError("the initial reliability is a probability above 1/2", found=str(initial))
     names = [name or "" for name in annotators] if annotators is not None else [""] * len(log_odds)
     known = sorted(set(names))
     index = torch.tensor([known.index(name) for name in names]) if len(known) > 1 else torch.zeros(len(names)).long()
-    log_odds = log_odds.detach().double().cpu()
     counts = torch.bincount(index, minlength=len(known)).double()
     reliability = torch.full((len(known),), initial, dtype=torch.float64)
     history = []
@@ -131,3 +153,51 @@ def estimate_reliability(
         counts={name: int(count) for name, count in zip(known, counts, strict=True)},
         log_likelihood=tuple(history),
     )
+
+
+def fit_scale(log_odds: Tensor, factors: Sequence[float] | None = None) -> Scale:
+    """The factor and the common reliability under which the shown orders are likeliest.
+
+    Args:
+        log_odds: [N] the model's log-odds, in any unit, that the preferred candidate is better.
+        factors: the only ones to consider; default: all, from nearly blind to nearly certain.
+    """
+    log_odds = _checked(log_odds)
+    typical = float(log_odds.abs()[log_odds != 0].median()) if bool((log_odds != 0).any()) else 0.0
+    if not typical:
+        raise InputError("the model prefers no candidate over another", found="log-odds that are all 0")
+    reliability = torch.linspace(LOWEST, HIGHEST, 99, dtype=torch.float64)
+    grid = [factor / typical for factor in _between(0.02, 200, 41)] if factors is None else list(factors)
+    surface = [_profile(log_odds, factor, reliability) for factor in grid]
+    if factors is None:
+        best = max(range(len(grid)), key=lambda at: float(surface[at].max()))
+        finer = _between(grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 9)[1:-1]
+        grid, surface = grid + finer, surface + [_profile(log_odds, factor, reliability) for factor in finer]
+    best = max(range(len(grid)), key=lambda at: float(surface[at].max()))
+    profile = torch.stack(surface).amax(dim=0)
+    inside = (profile >= profile.max() - HALF_CHI_SQUARE).nonzero().flatten()
+    low, high = (int(inside[0]) - 1, int(inside[-1]) + 1)
+    return Scale(
+        grid[best],
+        float(reliability[surface[best].argmax()]),
+        (float(reliability[max(low, 0)]), float(reliability[min(high, 98)])),
+    )
+
+
+def _profile(log_odds: Tensor, factor: float, reliability: Tensor) -> Tensor:
+    """[E] log-likelihood of the shown orders for each reliability; these are bounded away from 0 and 1."""
+    right = torch.sigmoid(factor * log_odds)
+    return torch.stack([torch.log(each * right + (1 - each) * (1 - right)).sum() for each in reliability])
+
+
+def _between(low: float, high: float, count: int) -> list[float]:
+    """Numbers with equal ratios."""
+    return [low * (high / low) ** (step / (count - 1)) for step in range(count)]
+
+
+def _checked(log_odds: Tensor) -> Tensor:
+    if log_odds.dim() != 1 or not len(log_odds):
+        raise InputError("an audit needs one log-odds per comparison", found=str(tuple(log_odds.shape)))
+    if not bool(log_odds.isfinite().all()):
+        raise InputError("an audit needs finite log-odds", found=str(float(log_odds[~log_odds.isfinite()][0])))
+    return log_odds.detach().double().cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,20 @@ def add_label_noise(report: Report, run_folder: Path) -> None:
     )
     if rows.is_file():
         suspicious = [json.loads(line) for line in rows.read_text(encoding="utf-8").split("\n") if line]
-        report.comparisons(
-            [_shown(row["comparison"], row["probability_right"]) for row in suspicious],
-            f"The {len(suspicious)} labels that are most likely wrong, worst first; `confidence` is the probability "
-            "that the label is right. Look at them before you trust the run.",
-        )
+        add_suspicious(report, [(from_dict(row["comparison"]), row["probability_right"]) for row in suspicious])
 
 
-def _shown(row: Mapping[str, Any], right: float) -> Comparison:
+def add_suspicious(report: Report, rows: Sequence[tuple[Comparison, float]]) -> None:
+    """Adds comparisons, each with the probability that its label is right, worst first."""
+    report.comparisons(
+        [_shown(comparison, right) for comparison, right in rows],
+        f"The {len(rows)} labels that are most likely wrong, worst first; `confidence` is the probability "
+        "that the label is right. Look at them before you trust the labels.",
+    )
+
+
+def _shown(comparison: Comparison, right: float) -> Comparison:
     """The comparison with the estimate in place of its confidence, which speaks of candidate 0 first."""
-    comparison = from_dict(row)
     first, second = comparison.candidates[0].score, comparison.candidates[1].score
     shown_first = first is None or second is None or first >= second
     return replace(comparison, confidence=right if shown_first else 1 - right)
