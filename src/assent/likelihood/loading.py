@@ -80,10 +80,14 @@ def load_tokenizer(
     trust_remote_code: bool = False,
     revision: str | None = None,
     tokenizer: str | Path | None = None,
+    any_kind: bool = False,
 ) -> Any:
-    """The tokenizer alone, so that data can be looked at before weights are loaded; arguments as above."""
+    """The tokenizer alone, so that data can be looked at before weights are loaded; arguments as above.
+
+    `any_kind`: the model need not be one that writes; encoders and classifiers carry preference models too.
+    """
     name, _ = base_and_adapters(str(path_or_name), None)
-    _check_folder(name)
+    _check_folder(name, any_kind)
     places = [str(tokenizer)] if tokenizer else [p for p in (str(path_or_name), name) if _has_tokenizer(p)]
     pinned = {"revision": revision} if revision and not places else {}
     return _load(AutoTokenizer, places[0] if places else name, "tokenizer", trust_remote_code, **pinned)
@@ -119,7 +123,7 @@ def base_and_adapters(name: str, adapter: str | Path | None) -> tuple[str, list[
     return name, adapters
 
 
-def _check_folder(name: str) -> None:
+def _check_folder(name: str, any_kind: bool = False) -> None:
     """Raises for what can be seen to be wrong without loading; hub names are left to the loader."""
     folder = Path(name)
     if not folder.exists():
@@ -138,7 +142,7 @@ def _check_folder(name: str) -> None:
         raise InputError("config.json is not JSON", where=f"{name}/config.json", found=str(error)) from None
     architectures = config.get("architectures") or []
     wrong = ("Classification", "TokenClassification", "QuestionAnswering", "MaskedLM", "PreTraining")
-    if architectures and all(kind.endswith(wrong) for kind in architectures):
+    if not any_kind and architectures and all(kind.endswith(wrong) for kind in architectures):
         raise InputError(
             "not a causal language model",
             where=name,

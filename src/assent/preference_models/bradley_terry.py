@@ -46,6 +46,7 @@ class BradleyTerry(PreferenceModel):
         label_smoothing: share of the verdicts that is taken to be wrong, in [0, 1/2).
         verdicts: `scores` for hard verdicts, `confidence` for the record's own probability where it has one.
         lists: how more than two candidates count.
+        bias: whether the reward has an offset, as heads that were trained elsewhere may; it moves no comparison.
     """
 
     hidden_size: int
@@ -55,6 +56,7 @@ class BradleyTerry(PreferenceModel):
     label_smoothing: float = 0.0
     verdicts: Literal["scores", "confidence"] = "scores"
     lists: Literal["pairs", "plackett_luce"] = "pairs"
+    bias: bool = False
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -71,8 +73,8 @@ class BradleyTerry(PreferenceModel):
             raise ValueError("plackett_luce takes no margin, label_smoothing or confidence")
         sizes = (self.hidden_size, *self.layers)
         self.trunk = perceptron(sizes)
-        # No bias: a constant reward is not identified; transformers' `score` head has none either.
-        self.score = nn.Linear(sizes[-1], 1, bias=False)
+        # No bias of its own: a constant reward is not identified; transformers' `score` head has none either.
+        self.score = nn.Linear(sizes[-1], 1, bias=self.bias)
 
     def embed(self, batch: Features) -> Embedded:
         """Values [B, K, 1]: the reward."""

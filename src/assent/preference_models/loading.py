@@ -17,6 +17,8 @@ from assent.preference_models.reward_folder import load_reward_policy
 from assent.preference_models.rrr import RelevanceScorer
 from assent.preference_models.scoring import Scorer
 from assent.preference_models.stepwise import StepwiseScorer
+from assent.preference_models.text_pairs import TextPairEncoder
+from assent.preference_models.whole_rows import WholeRowPolicy
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,9 @@ class ScorerOptions:
 def open_scorer(model: str, options: ScorerOptions = ScorerOptions()) -> Scorer:
     """The scorer of a model folder, or of `rrr:<encoder folder>`.
 
-    A folder is a preference model trained here, a sequence-classification head on a decoder, or a causal language
-    model, which is read as an implicit reward model (with `reference`, or by its mean log-probability).
+    A folder is a preference model trained here, a sequence-classification head on a decoder or an encoder, or a
+    causal language model, which is read as an implicit reward model (with `reference`, or by its mean
+    log-probability).
     """
     if model == "rrr" or model.startswith("rrr:"):
         name = model.partition(":")[2]
@@ -69,10 +72,10 @@ def _of_folder(folder: Path, options: ScorerOptions) -> Scorer:
     if (folder / "preference_model.json").exists() and read_description(folder).get("kind") == "frozen":
         return FrozenPreferenceModel.from_pretrained(folder)
     architecture = _architecture(folder)
-    encoder = _encoder(folder, options)
     if (folder / "preference_model.json").exists() or architecture.endswith("ForSequenceClassification"):
         policy = load_reward_policy(folder, **_loading(options)).to(_device(options))
-        return BackboneScorer(policy, encoder, options.batch_tokens, folder.name)
+        reading = TextPairEncoder if isinstance(policy, WholeRowPolicy) else CausalEncoder
+        return BackboneScorer(policy, _encoder(folder, options, reading), options.batch_tokens, folder.name)
     from transformers import AutoModelForCausalLM
 
     from assent.likelihood.build_policy import build_policy
@@ -84,7 +87,7 @@ def _of_folder(folder: Path, options: ScorerOptions) -> Scorer:
     reference = None if options.reference is None else language_model(options.reference)
     return ImplicitScorer(
         language_model(folder),
-        encoder,
+        _encoder(folder, options),
         reference,
         options.beta,
         batch_tokens=options.batch_tokens,
@@ -100,11 +103,11 @@ def _architecture(folder: Path) -> str:
         raise InputError("not a model folder", where=str(folder), found=str(error)) from None
 
 
-def _encoder(folder: Path, options: ScorerOptions) -> CausalEncoder:
+def _encoder(folder: Path, options: ScorerOptions, reading: type[CausalEncoder] = CausalEncoder) -> CausalEncoder:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    return CausalEncoder(
+    return reading(
         tokenizer,
         max_length=options.max_length,
         truncate=options.truncate,

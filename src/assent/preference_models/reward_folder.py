@@ -1,6 +1,6 @@
 """Reward policies on disk: written so that plain transformers loads what fits, read from anybody's folder.
 
-A scalar linear head on a decoder is a standard sequence-classification folder with one label, and
+A scalar linear head is a standard sequence-classification folder with one label, on a decoder or an encoder, and
 `AutoModelForSequenceClassification` gives the same scores. Every folder also holds `preference_model.json`; models
 of other kinds keep the backbone as a plain model and their head beside it.
 """
@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from assent.errors import InputError
 from assent.likelihood.loading import without_dropout
@@ -25,7 +26,8 @@ from assent.preference_models.frozen import FORMAT, read_description
 from assent.preference_models.model import PreferenceModel
 from assent.preference_models.multi_attribute import MultiAttribute
 from assent.preference_models.registry import DataFacts, Spec, build_preference_model, saved_spec
-from assent.preference_models.reward_policy import RewardPolicy, reward_policy
+from assent.preference_models.reward_policy import RewardPolicy, is_causal, reward_policy
+from assent.preference_models.whole_rows import WholeRowPolicy, put_last_map, sees_both_ways, take_last_map
 
 logger = logging.getLogger(__name__)
 
@@ -47,18 +49,63 @@ def build_reward_policy(
     """
     from transformers import AutoModel
 
+    both_ways = sees_both_ways(path, **_place(loading))
     backbone = AutoModel.from_pretrained(path, use_safetensors=True, **loading)
+    last: str | None = None
+    fresh: tuple[str, ...] = ()
+    causal = is_causal(backbone)
+    if causal == both_ways:
+        raise InputError(
+            "a backbone of a kind that cannot be told",
+            where=str(path),
+            field="model",
+            found=f"{type(backbone).__name__}: earlier tokens {'do not ' if causal else ''}see later ones",
+            expected="a decoder, or an encoder that fills in masks",
+        )
+    if causal:
+        hidden = hidden_size(backbone)
+    else:
+        backbone, fresh = _classifier(path, num_labels=1, **loading)
+        last, linear = take_last_map(backbone)
+        hidden = linear.in_features
     if not dropout:
         without_dropout(backbone)
-    hidden = hidden_size(backbone)
     head = build_preference_model(spec, hidden, None, facts)
     if peft is not None:
         from peft import get_peft_model
 
+        trained = [parameter for name, parameter in backbone.named_parameters() if name in fresh]
         backbone = get_peft_model(backbone, peft)
         if not dropout:
             without_dropout(backbone)
+        for parameter in trained:
+            # A pooler that the checkpoint did not hold is random, and would stay so under an adapter.
+            parameter.requires_grad_(True)
+    if last is not None:
+        return WholeRowPolicy(backbone, head, last)
     return reward_policy(backbone, head, shared_prefixes=shared_prefixes)
+
+
+def _place(loading: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in loading.items() if key in ("trust_remote_code", "revision")}
+
+
+def _classifier(path: Path | str, **loading: Any) -> tuple[Any, tuple[str, ...]]:
+    """(an encoder with its architecture's classification head, the names of weights its folder did not hold)."""
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        model, facts = AutoModelForSequenceClassification.from_pretrained(
+            path, use_safetensors=True, output_loading_info=True, **loading
+        )
+    except ValueError as error:
+        raise InputError(
+            "an encoder without a classification head in transformers",
+            where=str(path),
+            found=str(error).splitlines()[0][:200],
+            remedy="Use it as frozen features (`features: {encoder: <folder>}`)",
+        ) from None
+    return model, tuple(facts["missing_keys"])
 
 
 def hidden_size(backbone: nn.Module) -> int:
@@ -74,20 +121,27 @@ def save_reward_policy(policy: RewardPolicy, folder: Path | str, tokenizer: Any 
     folder.mkdir(parents=True, exist_ok=True)
     backbone = _merged(policy.backbone)
     head = policy.head
-    if tokenizer is not None:
-        # Training may go on after a checkpoint, with embeddings of the old size: only a copy gets another pad token.
-        backbone = copy.deepcopy(backbone)
-        _with_own_pad(tokenizer, backbone).save_pretrained(folder)
-    classifier = _as_classifier(backbone, head)
+    if isinstance(policy, WholeRowPolicy):
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+        classifier = _as_encoder_classifier(backbone, head, policy.last)
+    else:
+        if tokenizer is not None:
+            # Training may go on after a checkpoint, with embeddings of the old size: a copy gets another pad token.
+            backbone = copy.deepcopy(backbone)
+            _with_own_pad(tokenizer, backbone).save_pretrained(folder)
+        classifier = _as_classifier(backbone, head)
     (backbone if classifier is None else classifier).save_pretrained(folder)
-    if classifier is None:
+    linear = isinstance(head, BradleyTerry) and not head.layers and classifier is not None
+    if not linear:
         save_file({name: value.contiguous() for name, value in head.state_dict().items()}, folder / HEAD)
     description = {
         "format": FORMAT,
         "kind": "backbone",
         **saved_spec(head),
-        "head": "score" if classifier is not None else HEAD,
+        "head": "score" if linear else HEAD,
         "ignored_end": policy.ignored_end,
+        "rows": "whole" if isinstance(policy, WholeRowPolicy) else "tokens",
     }
     (folder / "preference_model.json").write_text(json.dumps(description, indent=1) + "\n")
 
@@ -101,6 +155,8 @@ def load_reward_policy(folder: Path | str, shared_prefixes: bool = True, **loadi
 
     description = read_description(folder)
     head = build_preference_model(description["model"], description["hidden_size"])
+    if description.get("rows") == "whole":
+        return _load_whole_rows(folder, description, head, **loading)
     if description["head"] == "score":
         classifier = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **loading)
         backbone = classifier.base_model
@@ -116,41 +172,67 @@ def load_reward_policy(folder: Path | str, shared_prefixes: bool = True, **loadi
     )
 
 
+def _load_whole_rows(
+    folder: Path, description: Mapping[str, Any], head: PreferenceModel, **loading: Any
+) -> WholeRowPolicy:
+    classifier, _ = _classifier(folder, **loading)
+    last, linear = take_last_map(classifier)
+    if description["head"] == "score":
+        stored = {"score.weight": linear.weight, "score.bias": linear.bias}
+        head.load_state_dict({name: stored[name].detach().float() for name in head.state_dict()})
+    else:
+        head.load_state_dict(load_file(folder / HEAD))
+    return WholeRowPolicy(classifier.eval(), head.eval(), last)
+
+
 def _foreign(folder: Path, shared_prefixes: bool, **loading: Any) -> RewardPolicy:
     """A head that plain transformers or another trainer wrote, pooled as transformers pools it."""
-    from transformers import AutoModelForSequenceClassification
-
-    classifier = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **loading).eval()
-    linear = getattr(classifier, "score", None)
-    if type(linear) is not nn.Linear:
+    sees_both_ways(folder, **_place(loading))
+    classifier, fresh = _classifier(folder, **loading)
+    if fresh:
         raise InputError(
-            "a classification head that is not one linear map on a decoder",
+            "the folder does not hold all weights of its classification head",
+            where=str(folder),
+            found=f"none for {', '.join(fresh[:3])}",
+            remedy="Train it first (`assent train` with `preference_model:`)",
+        )
+    classifier.eval()
+    linear = getattr(classifier, "score", None)
+    if type(linear) is nn.Linear and is_causal(classifier.base_model):
+        config = classifier.config.get_text_config()
+        head = _head_of(linear, classifier.config)
+        return reward_policy(
+            classifier.base_model, head.eval(), shared_prefixes=shared_prefixes, ignored_end=config.pad_token_id
+        )
+    if is_causal(classifier.base_model):
+        raise InputError(
+            "a decoder whose classification head is not one linear map",
             where=str(folder),
             found=type(classifier).__name__,
-            expected="a decoder with a `score` head",
+            expected="a decoder with a `score` head, or an encoder",
         )
-    config = classifier.config.get_text_config()
-    head = _head_of(linear, classifier.config)
-    return reward_policy(
-        classifier.base_model, head.eval(), shared_prefixes=shared_prefixes, ignored_end=config.pad_token_id
-    )
+    last, linear = take_last_map(classifier)
+    return WholeRowPolicy(classifier, _head_of(linear, classifier.config).eval(), last)
 
 
 def _head_of(linear: nn.Linear, config: Any) -> PreferenceModel:
     weight = linear.weight.detach().float()
-    bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach().float()
+    bias = None if linear.bias is None else linear.bias.detach().float()
     if len(weight) > 2:
         names = tuple(str(config.id2label[index]) for index in range(len(weight)))
         head: PreferenceModel = MultiAttribute(weight.shape[1], names)
-        head.load_state_dict({"head.weight": weight, "head.bias": bias})
+        head.load_state_dict({"head.weight": weight, "head.bias": torch.zeros(len(weight)) if bias is None else bias})
         logger.warning("a head with %d labels is read as attributes of equal weight", len(weight))
         return head
-    head = BradleyTerry(weight.shape[1])
     if len(weight) == 2:
-        # A constant moves no comparison, so the difference of the biases is left out.
-        logger.warning("a head with two labels is read as reward = logit 1 - logit 0, without its bias")
-        weight = weight[1:] - weight[:1]
-    head.load_state_dict({"score.weight": weight})
+        logger.warning("a head with two labels is read as reward = logit 1 - logit 0")
+        weight, bias = weight[1:] - weight[:1], None if bias is None else bias[1:] - bias[:1]
+    return _scalar(weight, bias, weight.shape[1])
+
+
+def _scalar(weight: Tensor, bias: Tensor | None, size: int) -> BradleyTerry:
+    head = BradleyTerry(size, bias=bias is not None)
+    head.load_state_dict({"score.weight": weight} | ({} if bias is None else {"score.bias": bias}))
     return head
 
 
@@ -163,7 +245,7 @@ def _merged(model: nn.Module) -> Any:
 
 def _as_classifier(backbone: Any, head: PreferenceModel) -> Any:
     """A sequence-classification model of the same weights, or None where that form does not fit."""
-    if not isinstance(head, BradleyTerry) or head.layers:
+    if not isinstance(head, BradleyTerry) or head.layers or head.bias:
         return None
     from transformers import AutoModelForSequenceClassification
 
@@ -183,6 +265,14 @@ def _as_classifier(backbone: Any, head: PreferenceModel) -> Any:
     # The head stays float32 in training; in the saved model it has the backbone's type, as transformers loads it.
     classifier.score = score.to(next(backbone.parameters()).dtype)
     return classifier
+
+
+def _as_encoder_classifier(backbone: Any, head: PreferenceModel, last: str) -> Any:
+    """The classifier with a linear head in its place; another head leaves a map of zeros there, and stands beside."""
+    backbone = copy.deepcopy(backbone)
+    if isinstance(head, BradleyTerry) and not head.layers:
+        return put_last_map(backbone, last, head.score.weight, head.score.bias)
+    return put_last_map(backbone, last, torch.zeros(1, head.options()["hidden_size"]), None)
 
 
 def _with_own_pad(tokenizer: Any, model: Any) -> Any:

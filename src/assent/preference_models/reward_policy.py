@@ -135,6 +135,8 @@ class RewardPolicy(Policy):
         owner = batch["owner"][ends]
         flat = states.new_zeros(mask.numel(), states.shape[1]).index_copy(0, owner, states[ends])
         candidates = flat.view(*mask.shape, -1)
+        if self.head.completion_only:
+            candidates, mask = candidates[:, 1:], mask[:, 1:]
         return Features(candidates, mask, states[~ends] if self.head.reads_prompt else None)
 
     def _states(self, batch: Batch) -> Tensor:
@@ -157,10 +159,27 @@ class RewardPolicy(Policy):
         The rows are laid out for scored positions and the token before each; a made-up position behind the last
         token makes that token the one that is read, without a second layout.
         """
+        if self.head.completion_only:
+            return self._apart(comparison)
         candidates = [self._ending(candidate) for candidate in comparison.candidates]
         if self.head.reads_prompt:
             candidates[0] = self._with_prompt_mark(comparison, candidates[0])
         return replace(comparison, candidates=tuple(candidates))
+
+    def _apart(self, comparison: EncodedComparison) -> EncodedComparison:
+        """The prompt and each completion as sequences of their own, the prompt in column 0; BOS in front of each."""
+        first = comparison.candidates[0]
+        prompt = first.ids[: first.prompt_length]
+        if not prompt:
+            raise InputError("features of the prompt need a prompt", where=f"comparison {comparison.id[:12]}")
+        bos = base_model(self.backbone).config.get_text_config().bos_token_id
+        start = prompt[:1] if prompt[0] == bos else ()
+        alone = EncodedCandidate((*prompt, 0), (*[UNSCORED] * len(prompt), PROMPT), len(prompt))
+        candidates = [
+            self._ending(replace(one, ids=(*start, *one.ids[one.prompt_length :]), prompt_length=len(start)))
+            for one in comparison.candidates
+        ]
+        return replace(comparison, candidates=(alone, *candidates))
 
     def _ending(self, candidate: EncodedCandidate) -> EncodedCandidate:
         ids, last = candidate.ids, len(candidate.ids)
@@ -210,26 +229,20 @@ def reward_policy(
     model: nn.Module, head: PreferenceModel, *, shared_prefixes: bool = True, ignored_end: int | None = None
 ) -> RewardPolicy:
     """The fastest exact reward policy of a backbone, found by trying it on a few tokens."""
-    if head.completion_only:
-        raise InputError(
-            "this model embeds completions without their prompt, which a backbone does not",
-            field="preference_model",
-            remedy="Train it on frozen features (`features:`), or use `pal: {variant: a}`",
-        )
-    if not _causal(model):
+    if not is_causal(model):
         raise InputError(
             "a backbone in which earlier tokens see later ones",
             field="model",
             found=type(base_model(model)).__name__,
             expected="a decoder",
-            remedy="Use it as frozen features (`features: {encoder: <folder>}`)",
+            remedy="Encoders are read by `WholeRowPolicy`",
         )
     shared = shared_prefixes and _can_share(model, head)
     return RewardPolicy(model, head, shared=shared, ignored_end=ignored_end)
 
 
 @torch.no_grad()
-def _causal(model: nn.Module) -> bool:
+def is_causal(model: nn.Module) -> bool:
     """Whether a later token leaves earlier hidden states alone."""
     ids = probe_tokens(model, 12)
     other = ids.clone()

@@ -168,10 +168,12 @@ def derivations_of(data: DataConfig) -> Derivations:
     return Derivations(data.pairs, labels)
 
 
-def encoder_of(config: RunConfig, tokenizer: Any, needs: Needs) -> CausalEncoder:
-    """The encoder that a run file asks for."""
+def encoder_of(
+    config: RunConfig, tokenizer: Any, needs: Needs, kind: type[CausalEncoder] = CausalEncoder
+) -> CausalEncoder:
+    """The encoder that a run file asks for, of the kind that the model family needs."""
     data = config.data
-    return CausalEncoder(
+    return kind(
         tokenizer,
         max_length=data.max_length,
         truncate=data.truncate,
@@ -183,10 +185,17 @@ def encoder_of(config: RunConfig, tokenizer: Any, needs: Needs) -> CausalEncoder
     )
 
 
-def encode_records(records: Records, config: RunConfig, needs: Needs, tokenizer: Any, objective: str) -> Encoded:
+def encode_records(
+    records: Records,
+    config: RunConfig,
+    needs: Needs,
+    tokenizer: Any,
+    objective: str,
+    kind: type[CausalEncoder] = CausalEncoder,
+) -> Encoded:
     """Everything the run trains and measures on, in tokens."""
     derivations = derivations_of(config.data)
-    encoder = encoder_of(config, tokenizer, needs)
+    encoder = encoder_of(config, tokenizer, needs, kind)
     whole = Matched()
     train: list[EncodedComparison] = []
     sizes, report = [], EncodingReport(config.data.truncate, config.data.max_length)

@@ -15,7 +15,7 @@ import torch
 
 from assent.comparison import Comparison
 from assent.config import RunConfig
-from assent.encoding import EncodedComparison, what_the_model_sees
+from assent.encoding import CausalEncoder, EncodedComparison, what_the_model_sees
 from assent.errors import InputError
 from assent.likelihood.loading import load_tokenizer
 from assent.preference_models import DataFacts, Embedded, Ensemble, PreferenceModel, build_preference_model
@@ -25,6 +25,8 @@ from assent.preference_models.fit import FitOptions, train_preference_model, usa
 from assent.preference_models.more import MORE
 from assent.preference_models.reward_folder import build_reward_policy, save_reward_policy
 from assent.preference_models.reward_policy import PreferenceObjective, RewardPolicy
+from assent.preference_models.text_pairs import TextPairEncoder
+from assent.preference_models.whole_rows import sees_both_ways
 from assent.training import run_folder
 from assent.training.arguments import training_arguments
 from assent.training.checkpoints import newest_complete
@@ -48,7 +50,7 @@ IGNORED_FIELDS = {"output_dir", "logging_steps", "report_to", "use_cpu", "disabl
 def train_on_backbone(
     config: RunConfig, tell: Tell, *, resume: bool = False, dry_run: bool = False, comparisons: Any = None
 ) -> tuple[PreferenceTrainer | None, Plan, Any]:
-    """Trains a head on a decoder, fully or with an adapter; leaves `model/` in the run folder.
+    """Trains a head on a decoder or an encoder, fully or with an adapter; leaves `model/` in the run folder.
 
     Returns (trainer, plan, tokenizer); no trainer for a dry run. The caller has claimed the run folder.
     """
@@ -64,10 +66,13 @@ def train_on_backbone(
         trust_remote_code=config.model.trust_remote_code,
         revision=config.model.revision,
         tokenizer=config.model.tokenizer,
+        any_kind=True,
     )
     tell({"event": "stage", "text": "encoding"})
     name = next(iter(spec)) if isinstance(spec, Mapping) else spec
-    encoded = encode_records(records, config, shape.needs, tokenizer, name)
+    both_ways = sees_both_ways(config.model.path, trust_remote_code=config.model.trust_remote_code)
+    kind = TextPairEncoder if both_ways else CausalEncoder
+    encoded = encode_records(records, config, shape.needs, tokenizer, name, kind)
     for line in encoded.lines():
         tell({"event": "stage", "text": line})
     arguments = training_arguments(config)
