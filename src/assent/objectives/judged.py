@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -108,10 +109,12 @@ class Judged:
         """[B, K] which candidates are answers with a score."""
         return self.mask & ~self.scores.isnan()
 
-    @property
+    @cached_property
     def answers(self) -> Tensor:
         """[B, K] which candidates are answers, judged or not."""
-        return self.mask & ~self.is_role(*{role for row in self.roles for role in row if role is not None})
+        # Losses of labels ask for this many times a step, and names are looked at one by one.
+        helpers = {role for row in self.roles for role in row if role is not None}
+        return self.mask & ~self.is_role(*helpers) if helpers else self.mask
 
     @property
     def labelled(self) -> Tensor:
