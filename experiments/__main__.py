@@ -6,6 +6,8 @@ import argparse
 import sys
 import time
 
+import torch
+
 from experiments.results import ROOT, Experiment, experiments, store, stored
 from experiments.summary import write_summary
 
@@ -17,6 +19,8 @@ def main() -> int:
     parser.add_argument("--summary", action="store_true", help="only rewrite docs/results.md")
     arguments = parser.parse_args()
     chosen = experiments(arguments.slugs)
+    # Small tensors: threads that wait for each other cost up to a hundred times what they give on a busy machine.
+    torch.set_num_threads(1)
     failed = 0
     for experiment in [] if arguments.summary else chosen:
         failed += not run(experiment, force=arguments.force)
