@@ -144,6 +144,23 @@ class InversionConfig(_Section):
     )
 
 
+class RolloutConfig(_Section):
+    """Pairs that the policy itself makes while it trains: steps of its sampler, judged one by one (SPO)."""
+
+    judge: str = Field(
+        description="A step-aware model of pictures and texts (folder), a plain one (CLIP, PickScore), or "
+        "package.module:function of (pixels, prompts, timesteps)."
+    )
+    steps: int = Field(20, ge=3, description="Steps of the sampler.")
+    guidance: float = Field(5.0, ge=1, description="Classifier-free guidance while sampling and in the loss.")
+    eta: float = Field(1.0, gt=0, description="How stochastic a step is.")
+    candidates: int = Field(4, ge=2, description="Steps tried from each state.")
+    first: int = Field(4, ge=0, description="Sampler step from which on candidates are tried.")
+    threshold: float = Field(
+        0.3, ge=0, lt=1, description="Least difference of the two probabilities of best and worst for a pair."
+    )
+
+
 class DiffusionConfig(_Section):
     """How a diffusion pipeline is aligned; `model` is then a folder of diffusers."""
 
@@ -162,6 +179,9 @@ class DiffusionConfig(_Section):
     min_snr_gamma: float = Field(5.0, gt=0, description="The bound of min_snr.")
     empty_prompt: float = Field(
         0.2, ge=0, lt=1, description="How often a comparison is trained under an empty prompt, which guidance needs."
+    )
+    rollout: RolloutConfig | None = Field(
+        None, description="Train on judged steps of the policy's own sampler; the data are then prompts."
     )
     inversion: InversionConfig | None = Field(None, description="Invert latents instead of drawing noise.")
     latents: str | None = Field(

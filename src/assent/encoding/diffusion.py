@@ -9,7 +9,7 @@ fixes the crop and turns flips off: a picture is resized to the resolution and c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -92,7 +92,7 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
             keys = []
             for candidate in row:
                 text = prompt_text(self.comparisons[place].prompt_of(candidate), self._name(place))
-                prompt = _key("prompt", encoders.prompts.key, text)
+                prompt = prompt_key(encoders.prompts, text)
                 prompts[prompt] = text
                 image = self._image_key(candidate, place, encoders)
                 images.setdefault(image, _Picture(_media(candidate, self._name(place)), self._name(place)))
@@ -177,11 +177,7 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
             for (key, _), latent in zip(part, latents, strict=True):
                 self.store.put(bytes.fromhex(key), {LATENTS: latent.float().cpu().numpy()})
             done = _told(progress, done + len(part), total)
-        for start in range(0, len(texts), ENCODED_AT_ONCE):
-            some = texts[start : start + ENCODED_AT_ONCE]
-            for (key, _), tensors in zip(some, encoders.prompts.encode([text for _, text in some]), strict=True):
-                self.store.put(bytes.fromhex(key), {name: value.cpu().numpy() for name, value in tensors.items()})
-            done = _told(progress, done + len(some), total)
+        _encode_texts(texts, encoders.prompts, self.store, lambda more: _told(progress, done + more, total))
 
     def _image_key(self, candidate: Candidate, place: int, encoders: Encoders) -> str:
         name = self._name(place)
@@ -189,6 +185,37 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
 
     def _name(self, place: int) -> str:
         return self.comparisons[place].key[:12]
+
+
+def prompt_key(encoder: Conditioner, text: str) -> str:
+    """Under what the conditioning of a prompt is kept, as hexadecimal."""
+    return _key("prompt", encoder.key, text)
+
+
+def encode_prompts(
+    prompts: Mapping[str, str],
+    encoder: Conditioner,
+    store: ArrayStore,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Encodes the prompts (by key) that the store lacks and returns how many that were."""
+    present = store.contains([bytes.fromhex(key) for key in prompts])
+    missing = [item for item, there in zip(prompts.items(), present, strict=True) if not there]
+    try:
+        _encode_texts(missing, encoder, store, lambda done: _told(progress, done, len(missing)))
+    finally:
+        store.close_shard()
+    return len(missing)
+
+
+def _encode_texts(
+    texts: Sequence[tuple[str, str]], encoder: Conditioner, store: ArrayStore, told: Callable[[int], object]
+) -> None:
+    for start in range(0, len(texts), ENCODED_AT_ONCE):
+        part = texts[start : start + ENCODED_AT_ONCE]
+        for (key, _), tensors in zip(part, encoder.encode([text for _, text in part]), strict=True):
+            store.put(bytes.fromhex(key), {name: value.cpu().numpy() for name, value in tensors.items()})
+        told(start + len(part))
 
 
 def prompt_text(prompt: Prompt, where: str) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 from assent.comparison import Prompt, from_dict
 from assent.errors import InputError
 
-PROMPT_FIELDS = ("prompt", "messages", "instruction", "question")
+PROMPT_FIELDS = ("prompt", "messages", "instruction", "question", "caption")
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a JSONL file (field prompt, messages, instruction or question) or of a text file's lines."""
+    """The prompts of a JSONL file (field prompt, messages, instruction, question or caption) or of a text file's lines."""
     if path.suffix == ".txt":
         return [line for _, line in _lines(path)]
     prompts: list[Prompt] = []

@@ -105,6 +105,10 @@ class DiffusionPolicy(Policy):
         self.denoise = denoiser_for(model)
         self._step = (0, 0)
 
+    def around(self, model: nn.Module) -> DiffusionPolicy:
+        """Another network scored on the same draws."""
+        return DiffusionPolicy(model, self.noising, self.draws, self.weighting)
+
     def begin_step(self, seed: int, step: int) -> None:
         """Fresh draws depend on this and the record's id."""
         self._step = (seed, step)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image, fromarray
+from PIL.Image import new as new_image
 from torch import Tensor, nn
 
 from assent.encoding.diffusion import Conditioner
@@ -95,6 +96,12 @@ def load_pipeline(path: str, resolution: int | None = None, dtype: torch.dtype =
     return LoadedPipeline(pipeline, network, Noising.from_scheduler(pipeline.scheduler), images, prompts)
 
 
+def latent_shape(loaded: LoadedPipeline) -> tuple[int, ...]:
+    """The shape of one latent of a pipeline."""
+    size = loaded.images.size
+    return tuple(loaded.images.encode([new_image("RGB", (size, size))])[0].shape)
+
+
 class PixelCodec:
     """Pictures as pixels in [-1, 1], grey for one channel."""
 
@@ -111,6 +118,10 @@ class PixelCodec:
     def decode(self, latents: Tensor) -> list[Image]:
         """The pictures of pixels in [-1, 1]."""
         return _pictures(latents)
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """The pixels themselves."""
+        return latents
 
 
 class VaeCodec:
@@ -133,9 +144,14 @@ class VaeCodec:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image]:
         """The pictures of latents."""
+        return _pictures(self.pixels(latents))
+
+    def pixels(self, latents: Tensor) -> Tensor:
+        """[N, 3, size, size] about [-1, 1], with a gradient to the latents."""
         vae: Any = self.vae
         shift, scale = float(getattr(vae.config, "shift_factor", None) or 0.0), float(vae.config.scaling_factor)
-        return _pictures(vae.decode(latents.to(next(vae.parameters())) / scale + shift).sample)
+        found: Tensor = vae.decode(latents.to(next(vae.parameters())) / scale + shift).sample
+        return found
 
 
 class ClassPrompts:

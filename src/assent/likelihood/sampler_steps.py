@@ -130,6 +130,10 @@ class SamplerStepPolicy(Policy):
         self.without = dict(without or {})
         self.denoise = denoiser_for(model)
 
+    def around(self, model: nn.Module) -> SamplerStepPolicy:
+        """Another network scored on the same steps."""
+        return SamplerStepPolicy(model, self.noising, self.grid, self.guidance, self.without)
+
     def cost(self, comparison: EncodedComparison) -> int:
         """Rows that the network sees: one state, twice under guidance."""
         return 1 if self.guidance == 1 or not self.without else 2
@@ -149,8 +153,9 @@ class SamplerStepPolicy(Policy):
         if statistics:
             raise InputError("steps of a sampler have no statistics", field="statistics", found=", ".join(statistics))
         state, place, reached = batch[STATE], batch[PLACE], batch[NEXT]
+        conditioning: Conditioning = batch["conditioning"]  # type: ignore[assignment]
         grid = self.grid.to(state.device)
-        mean = grid.mean(state, self.noise(state, place, batch["conditioning"]), place)
+        mean = grid.mean(state, self.noise(state, place, conditioning), place)
         count, width = reached.shape[:2]
         rows = torch.arange(count, device=state.device).repeat_interleave(width)
         tokens = grid.log_density(reached.flatten(0, 1), mean[rows], place[rows])

@@ -14,7 +14,7 @@ import torch
 from transformers import TrainingArguments
 
 from assent.comparison import Comparison
-from assent.config import RunConfig
+from assent.config import RolloutConfig, RunConfig
 from assent.errors import InputError
 from assent.objectives import Needs
 from assent.training.order import StepOrder
@@ -85,8 +85,8 @@ def plan_diffusion(
         per_step=order.per_step,
         steps=args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(order)),
         steps_per_epoch=len(order),
-        pictures=sum(len(comparison.candidates) for comparison in everything),
-        rows=sum(len(comparison.candidates) for comparison in everything) * draws_of(config),
+        pictures=0 if rollout_of(config) else sum(len(comparison.candidates) for comparison in everything),
+        rows=rows_of(config, everything),
         budget=budget_of(config),
         parameters=parameters,
         trained=trained,
@@ -99,6 +99,20 @@ def plan_diffusion(
         reference=_reference(config) if live else "none",
         device=str(args.device),
     )
+
+
+def rollout_of(config: RunConfig) -> RolloutConfig | None:
+    """`diffusion.rollout`, if the run makes its own pairs."""
+    return None if config.diffusion is None else config.diffusion.rollout
+
+
+def rows_of(config: RunConfig, comparisons: Sequence[Comparison]) -> int:
+    """Noisy pictures that a pass shows the network, those of rollouts included and each guided one twice."""
+    rollout = rollout_of(config)
+    if rollout is None:
+        return sum(len(comparison.candidates) for comparison in comparisons) * draws_of(config)
+    tried = rollout.first + rollout.candidates * (rollout.steps - 1 - rollout.first) + 1
+    return len(comparisons) * tried * (2 if rollout.guidance != 1 else 1)
 
 
 def budget_of(config: RunConfig) -> int:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from assent.config import DiffusionConfig
 from assent.encoding.diffusion import DiffusionComparisons, prompt_text
+from assent.encoding.diffusion_prompts import DiffusionPrompts
 from assent.generation.diffusion import sample, seeded_noise
 from assent.likelihood.diffusion import LATENTS
-from assent.likelihood.pipelines import LoadedPipeline
+from assent.likelihood.pipelines import LoadedPipeline, latent_shape
 
 PICTURES = "pictures"
 """Folder of a run with grids drawn before and after training, from the same seeds."""
@@ -65,26 +66,25 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 def write_pictures(
     loaded: LoadedPipeline,
     model: nn.Module,
-    data: DiffusionComparisons,
+    prompts: Mapping[str, Mapping[str, Tensor]],
     path: Path,
     section: DiffusionConfig,
     nothing: Mapping[str, Tensor] | None,
 ) -> None:
-    """Draws the first distinct prompts, one seed each from 0 on, as a row of pictures, and writes a PNG.
+    """Draws each prompt, one seed each from 0 on, as a row of pictures, and writes a PNG.
 
     The prompts go into `prompts.json` beside it. `nothing` is the conditioning of an empty prompt, which guidance
     needs; a class-conditional network and one distilled for guidance are asked without.
     """
-    prompts, told = _prompts(data, section.samples)
     if not prompts:
         return
     device = next(model.parameters()).device
-    conditioning = _stacked([{k: v for k, v in media.items() if k != LATENTS} for media in told], device)
+    conditioning = _stacked(list(prompts.values()), device)
     without = None
     dtype = next(model.parameters()).dtype
     if nothing is not None and "guidance" not in conditioning:
         without = _cast(_stacked([nothing] * len(prompts), device), dtype)
-    start = seeded_noise(told[0][LATENTS].shape, range(len(prompts))).to(device)
+    start = seeded_noise(latent_shape(loaded), range(len(prompts))).to(device)
     training = model.training
     model.eval()
     scheduler = type(loaded.pipeline.scheduler).from_config(loaded.pipeline.scheduler.config)
@@ -99,21 +99,24 @@ def write_pictures(
     )
     model.train(training)
     _write_row(loaded.images.decode(latents.float()), path)
-    (path.parent / "prompts.json").write_text(json.dumps(prompts, ensure_ascii=False), encoding="utf-8")
+    (path.parent / "prompts.json").write_text(json.dumps(list(prompts), ensure_ascii=False), encoding="utf-8")
 
 
-def _prompts(data: DiffusionComparisons, count: int) -> tuple[list[str], list[dict[str, Tensor]]]:
+def first_prompts(data: DiffusionComparisons | DiffusionPrompts, count: int) -> dict[str, dict[str, Tensor]]:
+    """The first distinct prompts of a set with their conditioning."""
     found: dict[str, dict[str, Tensor]] = {}
+    if isinstance(data, DiffusionPrompts):
+        return {text: dict(one.candidates[0].media) for text, one in zip(data.prompts[:count], data, strict=False)}
     for place, comparison in enumerate(data.comparisons):
         if len(found) >= count:
             break
         text = prompt_text(comparison.prompt, comparison.key[:12])
         if text not in found:
-            candidates = data[place].candidates
             # The candidate under the comparison's own prompt.
             own = [at for at, one in enumerate(comparison.ordered()) if one.prompt is None]
-            found[text] = dict(candidates[own[0] if own else 0].media)
-    return list(found), list(found.values())
+            media = data[place].candidates[own[0] if own else 0].media
+            found[text] = {name: value for name, value in media.items() if name != LATENTS}
+    return found
 
 
 def _cast(conditioning: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

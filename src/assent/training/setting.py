@@ -23,14 +23,16 @@ from assent.training.arguments import training_arguments
 from assent.training.combining import GradientCombiner
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.gradients import build_combination
-from assent.training.models import check_reference, load_policy, open_reference, policy_of
+from assent.training.gradients.conflict_file import ConflictFile
+from assent.training.models import load_policy, policy_of
 from assent.training.plan import Plan, plan_run
 from assent.training.progress import Events, OnEvent
+from assent.training.references import check_reference, open_reference
 from assent.training.trainer import PreferenceTrainer
 from assent.training.tuning import tune_budget
 
 if TYPE_CHECKING:
-    from assent.training.diffusion_run import DiffusionSetting
+    from assent.training.diffusion_setting import DiffusionSetting
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Setting:
 
 def prepare_pictures(config: RunConfig, tell: OnEvent, given: Given = Given()) -> DiffusionSetting:
     """Everything that can be checked of a diffusion pipeline's run before weights are loaded."""
-    from assent.training.diffusion_run import prepare_diffusion
+    from assent.training.diffusion_setting import prepare_diffusion
 
     objective, name = _objective(config)
     return prepare_diffusion(config, objective, name, tell, given.comparisons)
@@ -114,6 +116,7 @@ def build_trainer(setting: Setting, tell: OnEvent, given: Given = Given()) -> Pr
         callbacks=[
             Alarms(config.alarms, lambda text: tell({"event": "stage", "text": f"warning: {text}"})),
             run_folder.MetricsFile(Path(config.output_dir)),
+            *([ConflictFile(Path(config.output_dir), setting.combiner)] if setting.combiner is not None else []),
             Events(tell),
         ],
     )
