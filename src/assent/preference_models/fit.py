@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from assent.comparison import Comparison
+from assent.comparison import Comparison, content_key
 from assent.errors import InputError, RunError
 from assent.objectives import Judged
 from assent.preference_models.context_aware import ContextAware
 from assent.preference_models.encoders import build_encoder
 from assent.preference_models.ensemble import Ensemble
+from assent.preference_models.fit_state import FitState, Standing
 from assent.preference_models.frozen import FrozenPreferenceModel, Reading, read_features, texts_of
 from assent.preference_models.losses import wins_of
 from assent.preference_models.model import Features, PreferenceModel
-from assent.preference_models.registry import DataFacts, Spec, build_preference_model
+from assent.preference_models.registry import DataFacts, Spec, build_preference_model, saved_spec
 from assent.preference_models.verdicts import select_verdicts, verdicts_of
 
 Report = Callable[[Mapping[str, float]], None]
@@ -64,18 +66,22 @@ def fit(
     options: FitOptions = FitOptions(),
     held_out: tuple[Features, Judged] | None = None,
     report: Report | None = None,
+    state: FitState | None = None,
 ) -> list[dict[str, float]]:
     """Trains a model in place and returns the numbers of each epoch: loss, and held-out accuracy where there is any.
 
+    With `state` it goes on where a killed training stopped, to the same weights, and keeps its own standing there.
     Raises `RunError` where the loss is not finite.
     """
     generator = torch.Generator().manual_seed(options.seed)
     optimizer = torch.optim.AdamW(
         model.parameter_groups(options.learning_rate), lr=options.learning_rate, weight_decay=options.weight_decay
     )
-    history: list[dict[str, float]] = []
-    best: tuple[float, dict[str, Tensor]] | None = None
-    for epoch in range(options.epochs):
+    standing = Standing() if state is None else state.read(model, optimizer, generator)
+    if report is not None:
+        for numbers in standing.history:
+            report(numbers)
+    for epoch in range(len(standing.history), options.epochs):
         model.train()
         total, seen = 0.0, 0
         for rows in _steps(judged, options, generator):
@@ -90,18 +96,20 @@ def fit(
         numbers = {"epoch": float(epoch + 1), "loss": total / seen}
         if held_out is not None:
             numbers["eval_accuracy"] = pair_accuracy(model, *held_out)
-            if options.keep == "best" and (best is None or numbers["eval_accuracy"] > best[0]):
-                best = (numbers["eval_accuracy"], {n: v.clone() for n, v in model.state_dict().items()})
-        history.append(numbers)
+            if options.keep == "best" and (standing.best is None or numbers["eval_accuracy"] > standing.best[0]):
+                standing.best = (numbers["eval_accuracy"], {n: v.clone() for n, v in model.state_dict().items()})
+        standing.history.append(numbers)
+        if state is not None:
+            state.write(model, optimizer, generator, standing)
         if report is not None:
             report(numbers)
-    if best is not None:
-        model.load_state_dict(best[1])
+    if standing.best is not None:
+        model.load_state_dict(standing.best[1])
     model.eval()
     if isinstance(model, Ensemble):
         with torch.no_grad():
             model.standardize(model.embed(features))
-    return history
+    return standing.history
 
 
 def _loss(model: PreferenceModel, features: Features, judged: Judged) -> Tensor:
@@ -187,6 +195,7 @@ def train_preference_model(
     held_out: Sequence[Comparison] = (),
     output_dir: Path | str | None = None,
     report: Report | None = None,
+    state: Path | None = None,
 ) -> Trained:
     """A preference model on frozen features, from comparisons to a saved folder.
 
@@ -197,7 +206,8 @@ def train_preference_model(
         options: how the head is trained.
         held_out: comparisons to measure accuracy on after each epoch.
         output_dir: where the model is saved, if anywhere.
-        report: called after each epoch.
+        report: called after each epoch, for the epochs of an earlier run too.
+        state: a file that keeps where the training stands; a run that was killed goes on from it.
     """
     reading, encoder_options = _split(features)
     facts = DataFacts.of(comparisons)
@@ -220,10 +230,18 @@ def train_preference_model(
     model = FrozenPreferenceModel(encoder, head, reading, location, spread)
     checked = usable(held_out, shape)[0]
     evaluation = (model.features(checked, ordered=True), verdicts_of(checked)) if checked else None
-    history = fit(head, model.standardized(raw), verdicts_of(kept), options, evaluation, report)
+    kept_in = None if state is None else FitState(state, _key(kept, head, options, raw))
+    history = fit(head, model.standardized(raw), verdicts_of(kept), options, evaluation, report, kept_in)
     if output_dir is not None:
         model.save_pretrained(output_dir)
     return Trained(model, history, len(kept), left_out)
+
+
+def _key(comparisons: Sequence[Comparison], head: PreferenceModel, options: FitOptions, raw: Features) -> str:
+    """What a training's numbers depend on, besides how many epochs it has."""
+    settings = {name: value for name, value in asdict(options).items() if name != "epochs"}
+    vectors = hashlib.sha256(raw.candidates.numpy().tobytes()).hexdigest()
+    return content_key([saved_spec(head), settings, [comparison.key for comparison in comparisons], vectors])
 
 
 def _split(features: Mapping[str, Any]) -> tuple[Reading, dict[str, Any]]:

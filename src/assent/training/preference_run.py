@@ -44,6 +44,8 @@ FROZEN_FIELDS = {
     "weight_decay": "weight_decay",
 }
 """Training arguments that mean something to a head on frozen features."""
+FIT_STATE = "fit.safetensors"
+"""Where an unfinished training on frozen features stands, in the run folder."""
 IGNORED_FIELDS = {"output_dir", "logging_steps", "report_to", "use_cpu", "disable_tqdm"}
 
 
@@ -121,7 +123,8 @@ def train_on_features(
 ) -> dict[str, float]:
     """Trains a head on frozen features and returns its last numbers; leaves `model/` and `metrics.jsonl`.
 
-    Minutes on a core, so there are no checkpoints: a run that was killed begins again.
+    A run that was killed goes on after its last whole epoch (`--resume`); vectors of a model's folder are kept in the
+    run folder as they are made, unless `features.cache` names another place.
     """
     spec = _spec(config)
     tell({"event": "stage", "text": "reading"})
@@ -130,8 +133,12 @@ def train_on_features(
     held_out = [c for part in records.evaluation.values() for c in part]
     folder = Path(config.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    if features.get("encoder", "hashed_ngrams") != "hashed_ngrams":
+        features = {"cache": str(folder / "features.sqlite"), **features}
     run_folder.write_start(folder, config, {**records.facts, "features": dict(features)}, [])
     options = _options(config, build_preference_model(spec, 1, 1, DataFacts.of(train)))
+    if (folder / FIT_STATE).exists():
+        tell({"event": "stage", "text": f"going on from {folder / FIT_STATE}"})
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
 
         def report(numbers: Mapping[str, float]) -> None:
@@ -141,7 +148,10 @@ def train_on_features(
             text = f"epoch {numbers['epoch']:.0f} of {options.epochs}: loss {numbers['loss']:.4f}{accuracy}"
             tell({"event": "stage", "text": text})
 
-        trained = train_preference_model(train, spec, features, options, held_out, folder / run_folder.MODEL, report)
+        trained = train_preference_model(
+            train, spec, features, options, held_out, folder / run_folder.MODEL, report, folder / FIT_STATE
+        )
+    (folder / FIT_STATE).unlink(missing_ok=True)
     for reason, count in trained.left_out.items():
         tell({"event": "stage", "text": f"{count} comparisons left out: {reason}"})
     return trained.history[-1]
