@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,20 +52,13 @@ def precompute_reference(
     config = _config(run, overrides or [], model, data or [], max_length)
     folder = store or _store_of(config)
     needs, source, console = _needs_of(config), _source_of(config), Console(stderr=True)
-    comparisons = _comparisons(config)
-    opened = open_reference(source, folder)
+    if run is None:
+        opened = open_reference(source, folder)
+        encoded = _every_record(config, opened.tokenizer, needs, console)
+    else:
+        encoded = _wanted_by_the_run(config, console)
+        opened = open_reference(source, folder)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("tokens", total=len(comparisons))
-        encoder = _encoder(config, opened.tokenizer, needs)
-        encoded, report = encoder.encode_all(comparisons, lambda done: bar.update(task, completed=done))
-    for line in report.lines():
-        console.print(line, markup=False, highlight=False)
-    if not encoded:
-        raise InputError(
-            "no record is left to score",
-            found=", ".join(f"{count} {reason}" for reason, count in report.reasons.items()) or "no records",
-        )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("reference", total=None)
         done = precompute(
@@ -78,7 +71,7 @@ def precompute_reference(
         )
     result = {"found": done.found, "scored": done.scored, "tokens": done.tokens, "store": str(folder)}
     if as_json:
-        typer.echo(json.dumps({**result, "identity": opened.identity.key, "encoding": report.to_dict()}))
+        typer.echo(json.dumps({**result, "identity": opened.identity.key}))
     else:
         typer.echo(
             f"{done.found:,} records were there, {done.scored:,} scored ({done.tokens:,} tokens); store: {folder}"
@@ -101,10 +94,10 @@ def _config(run: Path | None, overrides: Sequence[str], model: str | None, data:
 
 
 def _source_of(config: Any) -> Any:
-    """The model that is the reference of a run."""
-    from assent.likelihood.precompute import ReferenceSource
+    """The model that is the reference of a run, as training opens it."""
+    from assent.training.references import reference_source
 
-    reference, start = config.reference, config.model
+    reference = config.reference
     if reference is not None and reference.source == "none":
         raise InputError("the run has no reference", field="reference", where=config.where("reference"))
     if reference is not None and reference.sync is not None:
@@ -113,30 +106,16 @@ def _source_of(config: Any) -> Any:
             field="reference.sync",
             where=config.where("reference.sync"),
         )
-    own = reference is None or reference.source == "model"
-    adapter = reference.adapter if reference is not None and reference.adapter else (start.adapter if own else None)
-    return ReferenceSource(
-        path=start.path if own else reference.source,
-        adapter=adapter,
-        dtype=None if start.dtype == "auto" else start.dtype,
-        quantization=config.quantization,
-        options={
-            "trust_remote_code": start.trust_remote_code,
-            "attn_implementation": start.attention,
-            "revision": start.revision if own else None,
-            "tokenizer": start.tokenizer or (None if own else start.path),
-        },
-        shared_prefixes=start.layout != "padded",
-    )
+    return reference_source(config)
 
 
 def _store_of(config: Any) -> Path:
-    from assent.likelihood.stored_reference import default_store
+    from assent.training.references import store_folder
 
-    given = config.reference.store if config.reference is not None else None
-    if given == "none":
+    folder = store_folder(config)
+    if folder is None:
         raise InputError("the run keeps no store", field="reference.store", remedy="Name a folder, or leave it out")
-    return Path(given) if given else default_store()
+    return folder
 
 
 def _needs_of(config: Any) -> Any:
@@ -152,42 +131,31 @@ def _needs_of(config: Any) -> Any:
     return needs
 
 
-def _comparisons(config: Any) -> list[Any]:
-    """All records of the run, training and evaluation."""
-    from assent.readers import read
+def _every_record(config: Any, tokenizer: Any, needs: Any, console: Console) -> list[Any]:
+    """All records in tokens, whatever an objective would make of them."""
+    from assent.training.data import encoder_of, read_records
 
-    held_out = config.data.eval.sources if config.data.eval is not None else None
-    found: list[Any] = []
-    for source in _unique([*config.data.train, *(held_out or [])]):
-        result = read(
-            source.path,
-            split=source.split,
-            columns=source.columns or config.data.columns,
-            format=source.format or config.data.format,
-            on_invalid=config.data.on_invalid,
-            limit=source.limit,
-            name=source.name,
-            revision=source.revision,
+    comparisons = [one for source in read_records(config).train for one in source]
+    encoded, report = encoder_of(config, tokenizer, needs).encode_all(comparisons)
+    for line in report.lines():
+        console.print(line, markup=False, highlight=False)
+    if not encoded:
+        raise InputError(
+            "no record is left to score",
+            found=", ".join(f"{count} {reason}" for reason, count in report.reasons.items()) or "no records",
         )
-        found += result.comparisons
-    return found
+    return encoded
 
 
-def _unique(sources: Iterable[Any]) -> list[Any]:
-    return list({repr(source): source for source in sources}.values())
+def _wanted_by_the_run(config: Any, console: Console) -> list[Any]:
+    """What training with this run file will ask: its pairs and labels, and the helpers its steps draw."""
+    from assent.training.arguments import training_arguments
+    from assent.training.setting import prepare
+    from assent.training.wanted import order_of, steps_of, wanted_comparisons
 
-
-def _encoder(config: Any, tokenizer: Any, needs: Any) -> Any:
-    from assent.encoding import CausalEncoder
-
-    data = config.data
-    return CausalEncoder(
-        tokenizer,
-        max_length=data.max_length,
-        truncate=data.truncate,
-        score_turns=data.score_turns,
-        score_prompts=needs.joint_prompts,
-        on_invalid="drop" if data.on_invalid == "quarantine" else "raise",
-        chat_template=data.chat_template,
-        template_options=data.template_options,
+    setting = prepare(config, lambda event: console.print(str(event.get("text", "")), markup=False, highlight=False))
+    encoded, args = setting.encoded, training_arguments(config)
+    order = order_of(args, encoded.sizes, encoded.weights)
+    return wanted_comparisons(
+        encoded.train, encoded.evaluation, setting.objective.needs, order, steps_of(args, order), args.seed
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, TrainingArguments
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, TrainingArguments
 
 from assent.config import TRAINING_FIELDS, RunConfig
 from assent.encoding import EncodedComparison
@@ -17,7 +16,7 @@ from assent.likelihood.budget import ENOUGH, free_memory
 from assent.likelihood.rows import packed_cost, padded_cost
 from assent.objectives import Needs
 from assent.training.memory import Memory, estimate_memory, tokens_that_fit
-from assent.training.order import StepOrder
+from assent.training.wanted import order_of, steps_of
 
 REACHED = 0.33
 """Share of the rate of plain matrix products that a training step reaches, as far as we have seen."""
@@ -73,14 +72,8 @@ def plan_run(
 ) -> Plan:
     """The plan of a checked run; the model is looked at on the meta device, where it weighs nothing."""
     shape = model if model is not None else _meta_model(config)
-    order = StepOrder(
-        encoded.sizes,
-        args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size,
-        args.seed if args.data_seed is None else args.data_seed,
-        encoded.weights,
-        args.dataloader_drop_last,
-    )
-    steps = args.max_steps if args.max_steps > 0 else math.ceil(args.num_train_epochs * len(order))
+    order = order_of(args, encoded.sizes, encoded.weights)
+    steps = steps_of(args, order)
     shared = config.model.layout != "padded"
     costs = [(packed_cost if shared else padded_cost)(comparison) for comparison in encoded.train]
     memory = estimate_memory(shape, config, args, needs)
@@ -166,8 +159,10 @@ def _meta_model(config: RunConfig) -> Any:
     try:
         options = {"revision": config.model.revision} if config.model.revision else {}
         shape = AutoConfig.from_pretrained(name, trust_remote_code=trust, **options)
+        # A preference model stands on the backbone alone, which may be no language model.
+        kind = AutoModelForCausalLM if config.preference_model is None else AutoModel
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(shape, trust_remote_code=trust)
+            return kind.from_config(shape, trust_remote_code=trust)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(
             "the model's configuration cannot be read",

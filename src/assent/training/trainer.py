@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +23,10 @@ from assent.training.combining import GradientCombiner
 from assent.training.engine import AccelerateEngine
 from assent.training.evaluating import evaluated
 from assent.training.metrics import Metrics
-from assent.training.mismatched import ROLE, with_mismatched
 from assent.training.order import StepContents, StepKeys, StepOrder, only
 from assent.training.saving import AfterEachStep, SavingTrainer
 from assent.training.step import StepFunction, StepResult
+from assent.training.wanted import evaluation_groups, steps_of, wanted_comparisons, with_helpers
 
 DEFAULT_BUDGET = 8192
 """Tokens computed at once where nobody measured the memory."""
@@ -126,14 +125,8 @@ class PreferenceTrainer(SavingTrainer):
 
     def _step(self, comparisons: list[EncodedComparison], epoch: int, index: int) -> dict[str, Any]:
         number = epoch * len(self.order) + index
-        return {"comparisons": self._with_helpers(comparisons, number, self.train_dataset), "number": number}
-
-    def _with_helpers(
-        self, comparisons: Sequence[EncodedComparison], number: int, spare: Sequence[EncodedComparison]
-    ) -> Sequence[EncodedComparison]:
-        if ROLE not in self.objective.needs.helpers:
-            return comparisons
-        return with_mismatched(comparisons, self.args.seed, number, spare)
+        whole = with_helpers(comparisons, self.objective.needs, self.args.seed, number, self.train_dataset)
+        return {"comparisons": whole, "number": number}
 
     def floating_point_ops(self, inputs: Mapping[str, Any]) -> float:
         """Six operations for each weight and each token of this rank's share."""
@@ -148,26 +141,10 @@ class PreferenceTrainer(SavingTrainer):
 
     def wanted(self) -> list[EncodedComparison]:
         """Every comparison this run will ask a reference for, helpers that are drawn while training included."""
-        held_out = self.eval_dataset or []
-        sets = list(held_out.values()) if isinstance(held_out, Mapping) else [held_out]
-        if ROLE not in self.objective.needs.helpers:
-            return [*self.train_dataset, *(comparison for part in sets for comparison in part)]
-        steps = self.args.max_steps
-        if steps <= 0:
-            steps = math.ceil(self.args.num_train_epochs * len(self.order))
-        found: list[EncodedComparison] = []
-        for number in range(steps):
-            epoch, index = divmod(number, len(self.order))
-            chosen = [self.train_dataset[at] for at in self.order.step(epoch, index)]
-            found += self._with_helpers(chosen, number, self.train_dataset)
-        for part in sets:
-            for group in self._evaluation_groups(part):
-                found += group
-        return found
-
-    def _evaluation_groups(self, dataset: Sequence[EncodedComparison]) -> list[Sequence[EncodedComparison]]:
-        size = self.order.per_step
-        return [self._with_helpers(dataset[at : at + size], -1 - at, dataset) for at in range(0, len(dataset), size)]
+        steps = steps_of(self.args, self.order)
+        return wanted_comparisons(
+            self.train_dataset, self.eval_dataset, self.objective.needs, self.order, steps, self.args.seed
+        )
 
     def use_reference(self, reference: Reference) -> None:
         """Sets what log-ratios are taken against, before training starts."""
@@ -268,7 +245,7 @@ class PreferenceTrainer(SavingTrainer):
                 merged |= self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}")
             return merged
         started = time.monotonic()
-        groups = self._evaluation_groups(dataset)
+        groups = evaluation_groups(dataset, self.objective.needs, self.args.seed, self.order.per_step)
         found = evaluated(self.step_function, self.model, groups, self.args.device)
         found["runtime"] = time.monotonic() - started
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
