@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from assent.cli.train_compare import Measuring, compare_objectives
+from assent.cli.measured_runs import Measuring
+from assent.cli.train_compare import compare_objectives
 from assent.comparison import Comparison, to_dict
 from assent.config import run_from
 from assent.readers import read

@@ -52,14 +52,18 @@ def table(experiment: Experiment, numbers: list[dict[str, float]]) -> str:
         rows.append(f"| {name} | {experiment.expected.get(name, '')} | {interval(values)} |")
     claims = ["| claim | held |", "|---|---|"]
     for claim, predicate in experiment.claims.items():
-        held = sum(_holds(predicate, row) for row in numbers)
-        verdict = f"{held} of {len(numbers)}" + ("" if held == len(numbers) else " (**did not come out**)")
+        verdicts = [verdict for row in numbers if (verdict := _holds(predicate, row)) is not None]
+        verdict = f"{sum(verdicts)} of {len(verdicts)}" + ("" if all(verdicts) else " (**did not come out**)")
         claims.append(f"| {claim} | {verdict} |")
     return "\n".join(rows) + ("\n\n" + "\n".join(claims) if experiment.claims else "")
 
 
-def _holds(predicate: Any, row: dict[str, float]) -> bool:
-    return bool(predicate(row))
+def _holds(predicate: Any, row: dict[str, float]) -> bool | None:
+    """Whether a claim held in one seed; None where an earlier version did not measure what it speaks of."""
+    try:
+        return bool(predicate(row))
+    except KeyError:
+        return None
 
 
 def interval(values: list[float]) -> str:

@@ -5,7 +5,8 @@ Source: Yuan et al. 2023, arXiv 2304.05302, eq. 2 to 4.
     L = w sum over s_i < s_j of max(0, p_i - p_j) - log pi(y_best),    p = log pi / |y|^a
 
 The imitation is a sum over tokens in the paper and a mean in the released code (`average_sft`), whose |y| is, by
-a slip, the padded length.
+a slip, the padded length. Where two answers are exactly as likely the hinge has a kink; the slope taken there is 1,
+which parts them, where the released code takes 0 and leaves them tied.
 """
 
 from __future__ import annotations
