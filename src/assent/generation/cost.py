@@ -50,6 +50,7 @@ class Ledger:
     retries: int = 0
     uncertain: int = 0
     _reserved: dict[str, int] = field(default_factory=lambda: {"prompt": 0, "completion": 0})
+    _included: set[Path] = field(default_factory=set, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +65,14 @@ class Ledger:
     def money(self) -> float | None:
         """Money spent so far; None where the price is unknown."""
         return None if self.price is None else self.price.of(self.tokens)
+
+    def include(self, journal: Path, totals: Mapping[str, float]) -> None:
+        """Adds what a journal says was spent before, once, however many models' answers are kept in it."""
+        with self._lock:
+            if journal.resolve() not in self._included:
+                self._included.add(journal.resolve())
+                for kind in self.tokens:
+                    self.tokens[kind] += int(totals[kind])
 
     def reserve(self, bound: Mapping[str, int]) -> bool:
         """Sets aside what a request can cost at most; False: there is no room until others have settled.

@@ -37,9 +37,7 @@ class EndpointClient:
         self.journal = journal
         self.ledger = ledger or Ledger()
         if journal is not None:
-            totals = journal.totals()
-            for kind in self.ledger.tokens:
-                self.ledger.tokens[kind] += int(totals[kind])
+            self.ledger.include(journal.path, journal.totals())
         self.name = endpoint.model
 
     def answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, Answer]]:
