@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from assent.judging.listwise_blocks import rating_blocks
 from assent.judging.rubric import Rubric
 
 ReadBy = Literal["json", "json_in_text", "pattern", "repair"]
@@ -69,7 +70,10 @@ def read_rating(text: str, rubric: Rubric) -> Found | None:
 
 
 def read_ratings(text: str, rubric: Rubric, count: int) -> Found | None:
-    """One number for each of `count` answers, in the order shown; all of them or nothing."""
+    """One number for each of `count` answers, in the order shown; all of them or nothing.
+
+    Judges that write blocks of lines in place of JSON are read too, see `listwise_blocks`.
+    """
 
     def accept(answer: Any) -> tuple[float, ...] | None:
         rows = answer.get("ratings") if isinstance(answer, dict) else None
@@ -84,7 +88,7 @@ def read_ratings(text: str, rubric: Rubric, count: int) -> Found | None:
             found[number] = rating
         return tuple(found[at] for at in range(1, count + 1)) if set(found) == set(range(1, count + 1)) else None
 
-    return read(text, accept)
+    return read(text, accept, lambda prose: rating_blocks(prose, rubric.scale, count))
 
 
 def read_checklist(text: str, rubric: Rubric) -> Found | None:
