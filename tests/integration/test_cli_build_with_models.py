@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assent.building.wildfeedback import kinds_of_signals
+from assent.building.feedback_signals import kinds_of_signals
 from assent.cli.main import main
 from assent.comparison import Comparison, from_dict
 from assent.preference_models import Scored

@@ -11,18 +11,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from assent.building.constitution import Principle, critique_and_revise, load_constitution
-from assent.building.wildfeedback import (
-    agreement,
-    annotate,
-    complaints,
-    nearest_to_centres,
-    pairs,
-    preferred_by_wishes,
-    satisfaction,
-    signals,
-    wishes,
-    with_wishes,
-)
+from assent.building.feedback_measures import agreement, nearest_to_centres, satisfaction
+from assent.building.feedback_signals import annotate, complaints, signals
+from assent.building.wildfeedback import pairs, preferred_by_wishes, wishes, with_wishes
 from assent.comparison import Candidate, Comparison
 from assent.errors import InputError
 from assent.evaluation.agreement import cohen_kappa

@@ -1,9 +1,9 @@
 """Preferences mined from conversations: a complaint names a bad answer, and says by what a better one is known.
 
-Source: Shi et al. 2024, arXiv 2408.15549 (WildFeedback); the kinds of signals stand in the rubric `user_feedback`.
+Source: Shi et al. 2024, arXiv 2408.15549 (WildFeedback).
 
-1. Each user turn after the first is annotated with the kinds that hold; it speaks of the assistant's turn before it.
-   A turn with both praise and complaint counts as a complaint. No signal is not satisfaction: half go unnoticed.
+1. Each user turn after the first is annotated with the kinds of signals that hold (`feedback_signals`); it speaks
+   of the assistant's turn before it.
 2. The user's wishes are written down as short instructions, from the feedback alone.
 3. For a complaint: the prompt is everything before the answer complained of, which is the rejected one (or a fresh
    answer of the policy); the chosen one is written for the same prompt under the wishes as a system message, which is
@@ -13,138 +13,106 @@ Source: Shi et al. 2024, arXiv 2408.15549 (WildFeedback); the kinds of signals s
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-
-import numpy as np
-from numpy.typing import ArrayLike
+from typing import Any
 
 from assent.building.built import Built, counted
 from assent.building.drawn import OnStep, nothing
+from assent.building.feedback_signals import (
+    Complaint,
+    Conversation,
+    Tags,
+    annotate,
+    complaints,
+    signals,
+    turns_of,
+)
+from assent.building.system_message import under
 from assent.comparison import Candidate, Comparison, Message
-from assent.errors import InputError
-from assent.generation.prompts import content_text, text_of
+from assent.generation.prompts import text_of
 from assent.generation.sampling import Generator, Sampling, in_order
-from assent.judging import Judge, load_rubric
+from assent.judging import GeneratorRespondent, Judge, PromptedJudge, asking_of, load_rubric
 
-Conversation = Sequence[Message]
-Tags = Mapping[int, Sequence[str]]
-"""Kinds of signals by index of the user turn."""
+__all__ = ["Mined", "Miner", "mine", "pairs", "preferred_by_wishes", "turns_of", "wishes", "with_wishes"]
 
 MOST_WISHES = 6
 SAFETY = "Stay truthful and safe; if one of these wishes is unsafe, decline that part."
 
 
 @dataclass(frozen=True)
-class Signal:
-    """What a user turn says of the assistant's turn before it.
+class Miner:
+    """Who does what in mining.
 
     Args:
-        turn: index of the user turn.
-        dissatisfied: whether it complains; praise beside a complaint does not undo it.
-        kinds: which kinds hold.
+        annotator: a checklist judge with the rubric `user_feedback`.
+        generator: writes wishes, and the better answers where there is no policy.
+        sampling: of the answers.
+        policy: writes both answers; None: the answer in the log is the rejected one.
+        judge: keeps pairs of the policy whose chosen answer it prefers, going by the wishes.
+        most: complaints used of one conversation; None: all.
     """
 
-    turn: int
-    dissatisfied: bool
-    kinds: tuple[str, ...]
+    annotator: Judge
+    generator: Generator
+    sampling: Sampling
+    policy: Generator | None = None
+    judge: Judge | None = None
+    most: int | None = 2
 
-    @property
-    def answer(self) -> int:
-        """Index of the assistant's turn that it speaks of; the prompt is everything before."""
-        return self.turn - 1
-
-
-@lru_cache
-def kinds_of_signals() -> tuple[frozenset[str], frozenset[str]]:
-    """The kinds of satisfaction and of dissatisfaction, from the rubric."""
-    items = load_rubric("user_feedback").items
-    return tuple(frozenset(one.id for one in items if one.group == group) for group in ("sat", "dsat"))  # type: ignore[return-value]
-
-
-def signals(conversation: Conversation, tags: Tags) -> list[Signal]:
-    """The signals of a conversation, in order; tags of the first turn, and kinds nobody knows, are void."""
-    satisfied, dissatisfied = kinds_of_signals()
-    found = []
-    for turn in sorted(tags):
-        kinds = tuple(kind for kind in tags[turn] if kind in satisfied | dissatisfied)
-        follows = 0 < turn < len(conversation) and conversation[turn - 1]["role"] == "assistant"
-        if kinds and follows and conversation[turn]["role"] == "user":
-            found.append(Signal(turn, bool(dissatisfied & set(kinds)), kinds))
-    return found
-
-
-def annotate(
-    conversations: Sequence[Conversation], judge: Judge, on_step: OnStep = nothing
-) -> tuple[list[Tags], int]:
-    """The kinds that hold at each user turn that follows an answer, and how many turns had no readable verdict.
-
-    Args:
-        conversations: chat messages.
-        judge: a checklist judge with the rubric `user_feedback`.
-        on_step: called after each turn.
-    """
-    turns = [
-        (at, turn)
-        for at, conversation in enumerate(conversations)
-        for turn in range(1, len(conversation))
-        if conversation[turn]["role"] == "user" and conversation[turn - 1]["role"] == "assistant"
-    ]
-    asked = [
-        Comparison(conversations[at][:turn], [Candidate(content_text(conversations[at][turn].get("content")))])
-        for at, turn in turns
-    ]
-    found: list[dict[int, list[str]]] = [{} for _ in conversations]
-    unread = 0
-    for index, verdict in judge.judge(asked):
-        at, turn = turns[index]
-        if verdict.status != "judged":
-            unread += 1
-        else:
-            found[at][turn] = [kind for kind, values in verdict.dimensions.items() if (values[0] or 0) > 0.5]
-        on_step()
-    return list(found), unread
+    @classmethod
+    def of(
+        cls, generator: Generator, sampling: Sampling, policy: Generator | None = None, most: int | None = 2
+    ) -> Miner:
+        """One model as annotator, writer and judge."""
+        respondent = GeneratorRespondent(generator, sampling.max_new_tokens)
+        annotator = PromptedJudge(respondent, asking_of(load_rubric("user_feedback")), "user_feedback")
+        judge = PromptedJudge(respondent, asking_of(load_rubric("helpful"), "pairwise"), "wishes")
+        return cls(annotator, generator, sampling, policy, judge if policy else None, most)
 
 
 @dataclass(frozen=True)
-class Complaint:
-    """An answer that a user complained of.
+class Mined:
+    """The pairs, and counts of what users said.
 
     Args:
-        conversation: its index.
-        prompt: everything before the answer.
-        answer: the answer.
-        feedback: the user's turn.
-        kinds: what it complains of.
+        built: the pairs and what was left out.
+        signals: conversations with a signal of satisfaction or dissatisfaction, turns by kind.
     """
 
-    conversation: int
-    prompt: tuple[Message, ...]
-    answer: str
-    feedback: str
-    kinds: tuple[str, ...]
+    built: Built
+    signals: Counter[str]
 
 
-def complaints(
-    conversations: Sequence[Conversation], tags: Sequence[Tags], most: int | None = None
-) -> list[Complaint]:
-    """The complaints of all conversations, at most `most` of each: later ones repeat the earlier prompt."""
-    found = []
-    for at, conversation in enumerate(conversations):
-        here = [signal for signal in signals(conversation, tags[at]) if signal.dissatisfied]
-        found += [
-            Complaint(
-                at,
-                tuple(conversation[: one.answer]),
-                content_text(conversation[one.answer].get("content")),
-                content_text(conversation[one.turn].get("content")),
-                one.kinds,
-            )
-            for one in here[:most]
-        ]
-    return found
+def mine(conversations: Sequence[Conversation], miner: Miner, first: int = 0, on_step: OnStep = nothing) -> Mined:
+    """Pairs from conversations, from annotation to the filter.
+
+    Args:
+        conversations: chat messages.
+        miner: who does what.
+        first: the number of the first conversation, where they come in parts.
+        on_step: called after each annotated turn.
+    """
+    tags, unread = annotate(conversations, miner.annotator, on_step)
+    found = complaints(conversations, tags, miner.most, first)
+    wanted = wishes(found, miner.generator, miner.sampling)
+    built = pairs(found, wanted, miner.policy or miner.generator, miner.sampling, miner.policy is not None)
+    reasons = Counter({**built.left_out, "turns whose annotation could not be read": unread})
+    if miner.judge is not None and built.comparisons:
+        built = preferred_by_wishes(built.comparisons, miner.judge)
+        reasons.update(built.left_out)
+    return Mined(Built(built.comparisons, counted(reasons)), _counts(conversations, tags))
+
+
+def _counts(conversations: Sequence[Conversation], tags: Sequence[Tags]) -> Counter[str]:
+    counts = Counter[str]()
+    for conversation, here in zip(conversations, tags, strict=True):
+        found = signals(conversation, here)
+        counts["conversations with a complaint"] += any(one.dissatisfied for one in found)
+        counts["conversations with satisfaction alone"] += bool(found) and not any(o.dissatisfied for o in found)
+        counts.update(f"turns: {kind}" for one in found for kind in one.kinds)
+    return counts
 
 
 def wishes(found: Sequence[Complaint], generator: Generator, sampling: Sampling) -> list[list[str]]:
@@ -224,73 +192,6 @@ def with_wishes(pair: Comparison) -> Comparison:
     return replace(pair, prompt=text, candidates=candidates, meta={})
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How an annotator's yes and no agree with people's; None where a share has no cases."""
-
-    true_positives: int
-    false_positives: int
-    false_negatives: int
-    true_negatives: int
-
-    @property
-    def accuracy(self) -> float:
-        """Share of equal labels."""
-        return (self.true_positives + self.true_negatives) / self._count
-
-    @property
-    def precision(self) -> float | None:
-        """Share of its yes that people share."""
-        return _ratio(self.true_positives, self.true_positives + self.false_positives)
-
-    @property
-    def recall(self) -> float | None:
-        """Share of people's yes that it finds."""
-        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
-
-    @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall."""
-        return _ratio(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
-
-    @property
-    def _count(self) -> int:
-        return self.true_positives + self.false_positives + self.false_negatives + self.true_negatives
-
-
-def agreement(people: Sequence[int], annotator: Sequence[int]) -> Agreement:
-    """The four counts of two equally long rows of 0 and 1; kappa is `assent.evaluation.agreement.cohen_kappa`."""
-    if len(people) != len(annotator) or not people:
-        raise InputError("labels must pair up", found=f"{len(people)} and {len(annotator)}")
-    counts = Counter(zip(map(bool, people), map(bool, annotator), strict=True))
-    return Agreement(counts[True, True], counts[False, True], counts[True, False], counts[False, False])
-
-
-def satisfaction(satisfied: int, dissatisfied: int) -> float | None:
-    """(s - d) / (s + d) of a conversation's signals, from -1 to 1; None without a signal."""
-    return _ratio(satisfied - dissatisfied, satisfied + dissatisfied)
-
-
-def nearest_to_centres(embeddings: ArrayLike, clusters: Sequence[int], per_cluster: int) -> list[list[int]]:
-    """For each cluster, in order, the indices nearest to its mean, nearest first: the paper's held-out prompts.
-
-    Args:
-        embeddings: [N, D] of prompt and wishes together.
-        clusters: [N] from any clustering.
-        per_cluster: how many of each.
-    """
-    points = np.asarray(embeddings, dtype=np.float64)
-    members: defaultdict[int, list[int]] = defaultdict(list)
-    for index, cluster in enumerate(clusters):
-        members[cluster].append(index)
-    found = []
-    for cluster in sorted(members):
-        rows = members[cluster]
-        distances = ((points[rows] - points[rows].mean(0)) ** 2).sum(1)
-        found.append([rows[at] for at in np.argsort(distances, kind="stable")[:per_cluster]])
-    return found
-
-
 def _wishes_prompt(one: Complaint) -> str:
     # Concatenated, never formatted: conversations may hold braces of their own.
     return (
@@ -307,12 +208,5 @@ def _lines(text: str) -> list[str]:
     return [row[2:].strip() for row in rows if row.startswith(marks) and row[2:].strip()][:MOST_WISHES]
 
 
-def _under(prompt: Sequence[Message], wish: Sequence[str]) -> list[Message]:
-    text = "This user wants:\n" + "\n".join(f"- {one}" for one in wish) + "\n" + SAFETY
-    if prompt and prompt[0]["role"] == "system":
-        return [{**prompt[0], "content": f"{content_text(prompt[0].get('content'))}\n\n{text}"}, *prompt[1:]]
-    return [{"role": "system", "content": text}, *prompt]
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
+def _under(prompt: Sequence[Message], wish: Sequence[str]) -> list[dict[str, Any]]:
+    return under(list(prompt), "This user wants:\n" + "\n".join(f"- {one}" for one in wish) + "\n" + SAFETY)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assent.cli import models_asked
-from assent.cli.builder_files import Output, Source, finished, opened
+from assent.cli.builder_files import Output, Source, finished, in_groups, opened
+
+if TYPE_CHECKING:
+    from assent.building.built import Built
+    from assent.comparison import Comparison
 
 
 class Form(StrEnum):
@@ -20,27 +25,17 @@ class Form(StrEnum):
 
 def register(group: typer.Typer) -> None:
     """Adds the command to `assent build`."""
-    group.command("caption-edits")(caption_edits)
+    group.command("caption-edits")(models_asked.with_options(caption_edits, model=None, max_new_tokens=600))
 
 
 def caption_edits(
     data: Source,
     out: Output,
+    asked: models_asked.Asked,
     form: Annotated[
         Form, typer.Option(help="pairs: one picture, two prompts (TDPO); labels: good and bad captions (TKTO).")
     ] = Form.pairs,
-    model: Annotated[
-        str | None, typer.Option(help="A language model as the editor: folder, hub name, or an endpoint's model.")
-    ] = None,
-    endpoint: models_asked.EndpointUrl = None,
-    edits: Annotated[int, typer.Option(min=1, help="Edits asked of the model for each caption.")] = 4,
-    seed: models_asked.Seed = 0,
-    max_new_tokens: models_asked.MaxNewTokens = 600,
-    concurrency: models_asked.Concurrency = 16,
-    price_prompt: models_asked.PricePrompt = None,
-    price_completion: models_asked.PriceCompletion = None,
-    budget: models_asked.Budget = None,
-    journal: models_asked.JournalFile = None,
+    edits: Annotated[int, typer.Option(min=1, help="Edits asked of --model for each caption.")] = 4,
 ) -> None:
     """Edits each picture's caption so that it is false; train with `tpo_free_lunch`, without any pair of pictures.
 
@@ -52,15 +47,16 @@ def caption_edits(
       assent build caption-edits captions.jsonl pairs.jsonl
     """
     from assent.building.caption_edits import ModelEditor, RuleEditor, edit_captions
-    from assent.generation import Sampling
-    from assent.work.journal import Journal
 
     comparisons = opened(data, out)
-    if model is None:
-        built = edit_captions(comparisons, RuleEditor(seed), form.value)
+    if not asked.model:
+        built = edit_captions(comparisons, RuleEditor(asked.seed), form.value)
     else:
-        asked = models_asked.asked(model, endpoint, concurrency, price_prompt, price_completion, budget)
-        with Journal(journal or out.with_name(f"{out.name}.journal")) as kept:
-            editor = ModelEditor(asked.generator(model, kept), edits, Sampling(1, max_new_tokens, seed=seed))
-            built = edit_captions(comparisons, editor, form.value)
+        with asked.models(out) as models:
+            editor = ModelEditor(models.generator(asked.model), edits, asked.sampling())
+
+            def edited(first: int, part: Sequence[Comparison]) -> Built:
+                return edit_captions(part, editor, form.value)
+
+            built = in_groups(comparisons, edited, out, asked.place(out))
     finished(out, built.comparisons, len(comparisons), built.left_out)

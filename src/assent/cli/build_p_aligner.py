@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assent.cli import models_asked, paid_work
-from assent.cli.builder_files import finished
+from assent.cli.builder_files import finished, kept_if_stopped
 from assent.errors import InputError
 
 if TYPE_CHECKING:
     from assent.building.instruction_tree import Tree
+    from assent.comparison import Comparison
 
 GROUP = 32
 """Trees that are searched in step and saved in one file."""
@@ -32,16 +33,15 @@ class Strategy(StrEnum):
 
 def register(group: typer.Typer) -> None:
     """Adds the command to `assent build`."""
-    group.command("p-aligner")(p_aligner)
+    group.command("p-aligner")(models_asked.with_options(p_aligner))
 
 
 def p_aligner(
     prompts: Annotated[Path, typer.Argument(help="Instructions: JSONL with prompt, or text lines.")],
     out: Annotated[Path, typer.Argument(help="JSONL: a rewriter's prompt, best against worst version.")],
-    model: models_asked.Model,
+    asked: models_asked.Asked,
     scorer: Annotated[str, typer.Option(help="Preference model folder that scores the answers.")],
     rewriter: Annotated[str | None, typer.Option(help="Who makes versions; default: the model.")] = None,
-    endpoint: models_asked.EndpointUrl = None,
     iterations: Annotated[int, typer.Option(min=1, help="Versions made of each instruction.")] = 20,
     exploration: Annotated[float, typer.Option(min=0, help="Weight of visits, in units of the score.")] = 0.1,
     answers: Annotated[int, typer.Option(min=1, help="Answers drawn to value a version.")] = 3,
@@ -49,14 +49,6 @@ def p_aligner(
     principles: Annotated[Path | None, typer.Option(help="YAML {category: [{name, text}]}; default: ours.")] = None,
     category: Annotated[str | None, typer.Option(help="Category whose principles are added to the general.")] = None,
     steps: Annotated[Path | None, typer.Option(help="Also write single steps that raised the value.")] = None,
-    max_new_tokens: models_asked.MaxNewTokens = 512,
-    temperature: models_asked.Temperature = 1.0,
-    seed: models_asked.Seed = 0,
-    concurrency: models_asked.Concurrency = 16,
-    price_prompt: models_asked.PricePrompt = None,
-    price_completion: models_asked.PriceCompletion = None,
-    budget: models_asked.Budget = None,
-    journal: models_asked.JournalFile = None,
 ) -> None:
     """Searches versions of each instruction and writes (best, worst) pairs to train a rewriter on.
 
@@ -64,26 +56,25 @@ def p_aligner(
     OUT.trees; the same command goes on. Train with `dpo` or `sft` on OUT, then `assent generate --decode rewriter`.
     """
     from assent.building import p_aligner as building
-    from assent.generation import Sampling
     from assent.generation.prompts import messages_of, text_of
     from assent.preference_models.loading import open_scorer
-    from assent.work.journal import Journal
 
     paid_work.refuse_existing(out)
     table = building.principles_of(category, building.load_principles(principles))
-    plan = building.Search(iterations, exploration, strategy.value, seed)
-    sampling = Sampling(answers, max_new_tokens, temperature, seed=seed)
+    plan = building.Search(iterations, exploration, strategy.value, asked.seed)
     rows = paid_work.read_prompts(prompts)
     single = [text_of(prompt) for prompt in rows if len(messages_of(prompt)) == 1]
-    asked = models_asked.asked(model, endpoint, concurrency, price_prompt, price_completion, budget)
     trees: list[Tree] = []
-    with Journal(journal or out.with_name(f"{out.name}.journal")) as kept:
-        answering = asked.generator(model, kept)
-        writing = asked.generator(rewriter, kept) if rewriter else answering
-        rewrite = building.GeneratorRewriter(writing, table, sampling)
-        value = building.AnswerValue(answering, open_scorer(scorer), sampling)
-        total = len(single) * iterations
-        with paid_work.progress("versions", total, asked.ledger if endpoint else None) as step:
+
+    def so_far() -> tuple[str, Sequence[Comparison]]:
+        return f"{len(trees)} of {len(rows)}", building.path_rows(trees).comparisons
+
+    with asked.models(out) as models, kept_if_stopped(out, asked.place(out), so_far):
+        answering = models.generator(asked.model)
+        writing = models.generator(rewriter) if rewriter else answering
+        rewrite = building.GeneratorRewriter(writing, table, asked.sampling())
+        value = building.AnswerValue(answering, open_scorer(scorer), asked.sampling(answers))
+        with paid_work.progress("versions", len(single) * iterations, asked.bill(models)) as step:
             for number in range(0, len(single), GROUP):
                 place = out.with_name(f"{out.name}.trees") / f"trees-{number:06d}.json"
                 group = _begun(place, single[number : number + GROUP], list(table))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from assent.building.models import load_local
+from assent.building.models import state_of as fingerprint
 from assent.comparison import Comparison, to_dict
 from assent.errors import InputError
 from assent.generation.prompt_files import read_prompts
@@ -144,26 +146,6 @@ def ledger_of(
     else:
         price = read_price(prices, model) if prices else None
     return Ledger(price, budget, token_budget)
-
-
-def load_local(name: str, trust_remote_code: bool) -> tuple[Any, Any]:
-    """(model, tokenizer) on the accelerator where there is one."""
-    import torch
-
-    from assent.likelihood.loading import load_causal_lm
-
-    model, tokenizer = load_causal_lm(name, trust_remote_code=trust_remote_code)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
-
-
-def fingerprint(name: str) -> str:
-    """What tells one state of a model folder from another: its files' names, sizes and times; a hub name as it is."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return name
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    return json.dumps([str(folder.resolve()), stats])
 
 
 def say(text: str) -> None:
