@@ -22,6 +22,10 @@ class Built:
     comparisons: list[Comparison]
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def after(self, earlier: Built) -> Built:
+        """These comparisons, with what an earlier step left out counted too."""
+        return Built(self.comparisons, counted(Counter(earlier.left_out) + Counter(self.left_out)))
+
     def summary(self) -> dict[str, Any]:
         """The counts as JSON."""
         return {"made": len(self.comparisons), "left_out": dict(self.left_out)}

@@ -8,9 +8,12 @@ are equal there is no pair: the comparison is left out and counted.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
+
+from scipy.stats import chi2_contingency
 
 from assent.comparison import Comparison
 
@@ -68,3 +71,22 @@ def score_card(ratings: Mapping[str, Sequence[float | None]]) -> PreferenceScore
     known = [value for value in means.values() if value is not None]
     missing = {name: len(ratings[name]) - len(row) for name, row in given.items()}
     return PreferenceScores(means, mean(known) if known else None, missing)
+
+
+def slot_dependence(comparisons: Sequence[Comparison]) -> float | None:
+    """P-value of ratings' independence of the place in which an answer was shown to a listwise judge.
+
+    Pearson's chi-square over places and ratings. A small one tells of a judge that looks at the place, since orders
+    are random. None where there are not two places with two different ratings.
+    """
+    counts: Counter[tuple[int, float]] = Counter()
+    for comparison in comparisons:
+        order = comparison.meta.get("judgement", {}).get("order", ())
+        for slot, at in enumerate(order):
+            score = comparison.candidates[at].score
+            if score is not None:
+                counts[slot, score] += 1
+    slots, scores = sorted({slot for slot, _ in counts}), sorted({score for _, score in counts})
+    if len(slots) < 2 or len(scores) < 2:
+        return None
+    return float(chi2_contingency([[counts[slot, score] for score in scores] for slot in slots]).pvalue)
