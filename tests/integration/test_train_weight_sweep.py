@@ -39,10 +39,10 @@ def test_weights_are_swept_and_the_front_is_reported(tmp_path: Path, capsys: pyt
         "reference": {"store": str(tmp_path / "store")},
         "training": {
             "output_dir": str(tmp_path / "out"),
-            "max_steps": 2,
+            "max_steps": 3,
             "per_device_train_batch_size": 4,
             "learning_rate": 1e-2,
-            "logging_steps": 1,
+            "logging_steps": 3,
             "use_cpu": True,
         },
     }
@@ -60,6 +60,12 @@ def test_weights_are_swept_and_the_front_is_reported(tmp_path: Path, capsys: pyt
         # Opposite wishes: what ranks one right ranks the other wrong, and the gradients point apart.
         assert sum(found["scores"].values()) == pytest.approx(1)
         assert found["conflict"]["gradients/cosine/long/short"] < 0
+        assert found["conflict"]["gradients/opposed/long/short"] == 1
+    for name in numbers["runs"]:
+        # Every step has its record, whatever is logged.
+        lines = (tmp_path / "out" / name / "gradients.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+        assert all("gradients/coefficient/long" in json.loads(line) for line in lines)
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "Conflict" in page
     assert "Hypervolume" in page

@@ -97,7 +97,8 @@ def train_from_file(
 
         disable_progress_bar()
     if compare is not None or compare_file is not None:
-        from assent.cli.train_compare import Measuring, compare_from_file
+        from assent.cli.measured_runs import Measuring
+        from assent.cli.train_compare import compare_from_file
 
         if run is None:
             raise InputError(
@@ -108,7 +109,7 @@ def train_from_file(
         return
     config = load_run(run, overrides or []) if run is not None else _translated(from_trl, overrides or [], show)
     if sweep_weights is not None:
-        from assent.cli.train_compare import Measuring
+        from assent.cli.measured_runs import Measuring
         from assent.cli.train_sweep import sweep_from_file
 
         measuring = Measuring(judge, prompts, samples, max_new_tokens, near_best)

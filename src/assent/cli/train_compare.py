@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from assent.errors import InputError
+from assent.cli.measured_runs import Measuring, judge_of, measured, shared_facts, write_numbers
+from assent.errors import InputError, RunError
 
 REPORT, NUMBERS = "comparison.html", "comparison.json"
-
-
-@dataclass(frozen=True)
-class Measuring:
-    """How the runs are measured, as the options of the command say.
-
-    Args:
-        judge: `package.module:function`, or a folder of a preference model.
-        prompts: held-out prompts that are answered.
-        samples: answers to each.
-        max_new_tokens: longest answer.
-        near_best: share of the best score that a run may fall short and still count as near it.
-    """
-
-    judge: str | None = None
-    prompts: int = 64
-    samples: int = 1
-    max_new_tokens: int = 128
-    near_best: float = 0.05
 
 
 def compare_from_file(
@@ -82,11 +63,14 @@ def compare_objectives(
     measuring: Measuring,
     resume: bool,
     tell: Callable[[Mapping[str, Any]], None],
-) -> Path:
-    """Trains every objective at every grid point, measures all alike, and returns the report."""
-    from assent.evaluation.robustness import robustness
-    from assent.report.comparison import comparison_report
-    from assent.training.compare import arms_of, claim, common_steps, run_arms
+) -> Path | None:
+    """Trains every objective at every grid point, measures all alike, and returns the report; None on other ranks.
+
+    Raises:
+        RunError: every run failed; the report says why.
+    """
+    from assent.training.arms import arms_of
+    from assent.training.compare import claim, common_steps, first_rank, run_arms
 
     check_held_out(config)
     judge = judge_of(measuring.judge)
@@ -94,23 +78,35 @@ def compare_objectives(
     arms = arms_of(config, specs, grid, steps)
     claim(Path(config.output_dir), resume)
     ended = run_arms(arms, tell)
+    if not first_rank():
+        return None
     profiles = measured(config, ended, measuring, judge, tell)
-    failed = {one.arm.name: one.error for one in ended if one.error is not None}
-    measured_by = "win rate against the start" if judge is not None else "held-out ranking accuracy by log-ratio"
-    scores = {
-        name: (profile.win_rate if judge is not None else profile.by_log_ratio) for name, profile in profiles.items()
-    }
+    report = reported(config, ended, profiles, shared_facts(config, steps, measuring), measuring, bool(grid))
+    if not profiles:
+        raise RunError(f"every run failed: {ended[0].error}; see {report}")
+    return report
+
+
+def reported(
+    config: Any,
+    ended: Sequence[Any],
+    profiles: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    measuring: Measuring,
+    grid: bool,
+) -> Path:
+    """Writes the numbers and the report of a comparison."""
+    from assent.report.comparison import comparison_report
+    from assent.report.conflict import conflict_rows, summary
+    from assent.report.label_noise import label_noise
+
+    judged = measuring.judge is not None
+    scores = {name: (one.win_rate if judged else one.by_log_ratio) for name, one in profiles.items()}
     groups: dict[str, list[float]] = {}
     for one in ended:
         found = scores.get(one.arm.name)
         groups.setdefault(one.arm.group, []).append(float("nan") if found is None else found.estimate)
-    known = [value for values in groups.values() for value in values if value == value]
-    summaries = {
-        name: robustness(values, 0.5, max(known), measuring.near_best, min(0.5, *known))
-        for name, values in groups.items()
-        if grid and any(value == value for value in values)
-    }
-    facts = shared_facts(config, steps, measuring)
+    summaries = robustness_of(groups, measuring.near_best) if grid else {}
     runs = {
         one.arm.name: {
             "objective": one.arm.config.objective,
@@ -118,94 +114,32 @@ def compare_objectives(
             "steps": one.steps,
             "seconds": one.seconds,
             "error": one.error,
+            "conflict": summary(conflict_rows(one.arm.folder)),
+            "label_noise": label_noise(one.arm.folder),
             "measures": profiles[one.arm.name].to_dict() if one.arm.name in profiles else None,
         }
         for one in ended
     }
-    write_numbers(
-        Path(config.output_dir) / NUMBERS,
-        {**facts, "runs": runs, "robustness": {name: asdict(one) for name, one in summaries.items()}},
-    )
+    table = {name: asdict(one) for name, one in summaries.items()}
+    write_numbers(Path(config.output_dir) / NUMBERS, {**facts, "runs": runs, "robustness": table})
+    failed = {one.arm.name: one.error for one in ended if one.error is not None}
     folders = {one.arm.name: one.arm.folder for one in ended if one.error is None}
     title = f"{len(groups)} objectives from one start"
-    report = comparison_report(title, facts, profiles, failed, folders, summaries, measured_by)
+    score = "win rate against the start" if judged else "held-out ranking accuracy by log-ratio"
+    report = comparison_report(title, facts, profiles, failed, folders, summaries, score)
     return report.write(Path(config.output_dir) / REPORT)
 
 
-def measured(
-    config: Any,
-    ended: Sequence[Any],
-    measuring: Measuring,
-    judge: Any,
-    tell: Callable[[Mapping[str, Any]], None],
-    dimensions: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The profile of every run that did not fail, by name; one that was measured alike before is read."""
-    from assent.comparison import content_key
-    from assent.evaluation.policy_profile import Drawing, held_out_of, profile, profile_from, snapshot
-    from assent.likelihood.loading import load_tokenizer
-    from assent.objectives import Needs
-    from assent.training.compare import MEASURED, policy_of_run, start_policy
-    from assent.training.data import encoder_of, read_records
+def robustness_of(groups: Mapping[str, Sequence[float]], near_best: float) -> dict[str, Any]:
+    """How much each objective's scores depend on its hyperparameters; failed runs are NaN."""
+    from assent.evaluation.robustness import robustness
 
-    records = read_records(config)
-    tokenizer = load_tokenizer(
-        config.model.path,
-        trust_remote_code=config.model.trust_remote_code,
-        revision=config.model.revision,
-        tokenizer=config.model.tokenizer,
-    )
-    everything = [one for part in records.evaluation.values() for one in part]
-    held_out = held_out_of(everything, encoder_of(config, tokenizer, Needs()), measuring.prompts, dimensions)
-    drawing = Drawing(measuring.samples, measuring.max_new_tokens, config.seed)
-    how = content_key([asdict(measuring), list(dimensions), [one.key for one in everything]])
-    found: dict[str, Any] = {}
-    missing = []
-    for one in ended:
-        place = one.arm.folder / MEASURED
-        facts = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
-        if facts.get("key") == content_key([how, one.arm.key]):
-            found[one.arm.name] = profile_from(facts["measures"])
-        elif one.error is None:
-            missing.append(one)
-    if missing:
-        tell(
-            {"event": "stage", "text": f"measuring {len(missing)} runs on {len(held_out.comparisons):,} comparisons"}
-        )
-        start = start_policy(config)
-        before = snapshot(start, tokenizer, held_out, drawing)
-    for one in missing:
-        policy = policy_of_run(one.arm)
-        measures, _ = profile(policy, start, tokenizer, held_out, before, drawing, judge)
-        found[one.arm.name] = measures
-        write_numbers(
-            one.arm.folder / MEASURED,
-            {"key": content_key([how, one.arm.key]), "measures": measures.to_dict()},
-        )
-        del policy
-        tell({"event": "stage", "text": f"measured {one.arm.name}: KL {measures.kl} nats"})
-    return {one.arm.name: found[one.arm.name] for one in ended if one.arm.name in found}
-
-
-def judge_of(name: str | None) -> Any:
-    """The judge that an option names: a function as `package.module:function`, or a folder with a scorer."""
-    if name is None:
-        return None
-    if Path(name).is_dir():
-        from assent.cli.score import opened, scorer_options
-        from assent.judging.scorers import ScorerJudge
-
-        return ScorerJudge(opened(name, scorer_options(beta=1.0)))
-    if ":" not in name:
-        raise InputError(
-            "no such judge",
-            field="--judge",
-            found=name,
-            expected="package.module:function, or the folder of a preference model",
-        )
-    from assent.judging.rule import rule_judge
-
-    return rule_judge(name)
+    known = [value for values in groups.values() for value in values if value == value]
+    return {
+        name: robustness(values, 0.5, max(known), near_best, min(0.5, *known))
+        for name, values in groups.items()
+        if any(value == value for value in values)
+    }
 
 
 def specs_of(compare: str | None, compare_file: Path | None) -> list[Any]:
@@ -243,33 +177,6 @@ def grid_of(texts: Sequence[str]) -> dict[str, list[Any]]:
     return grid
 
 
-def shared_facts(config: Any, steps: int, measuring: Measuring) -> dict[str, Any]:
-    """What all runs have in common, for reports."""
-    return {
-        "start": config.model.path,
-        "optimizer steps of each run": steps,
-        "seed": config.seed,
-        "judge": measuring.judge or "none",
-        "prompts answered": measuring.prompts,
-        "longest answer, tokens": measuring.max_new_tokens,
-    }
-
-
-def write_numbers(path: Path, values: Mapping[str, Any]) -> None:
-    """Writes JSON that any reader takes: what is not a finite number is null."""
-    from assent.training.checkpoints import write_json
-
-    write_json(path, _finite(values))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not -float("inf") < value < float("inf") else value
-
-
 def check_held_out(config: Any) -> None:
     """Raises where there would be nothing to measure on."""
     if config.data.eval is None:
@@ -281,7 +188,9 @@ def check_held_out(config: Any) -> None:
         )
 
 
-def say(report: Path) -> None:
-    """Prints where the outcome stands."""
+def say(report: Path | None) -> None:
+    """Prints where the outcome stands, on the rank that wrote it."""
+    if report is None:
+        return
     typer.echo(f"numbers: {report.with_suffix('.json')}")
     typer.echo(f"report: {report}")

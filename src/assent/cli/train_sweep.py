@@ -6,16 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from assent.cli.train_compare import (
-    REPORT,
-    Measuring,
-    check_held_out,
-    measured,
-    say,
-    shared_facts,
-    told,
-    write_numbers,
-)
+from assent.cli.measured_runs import Measuring, measured, shared_facts, write_numbers
+from assent.cli.train_compare import REPORT, check_held_out, say, told
 from assent.errors import InputError
 
 
@@ -27,12 +19,13 @@ def sweep_from_file(config: Any, text: str, measuring: Measuring, resume: bool, 
 
 def sweep_weights(
     config: Any, text: str, measuring: Measuring, resume: bool, tell: Callable[[Mapping[str, Any]], None]
-) -> Path:
-    """Trains over user weights, measures each dimension alike, and returns the report."""
+) -> Path | None:
+    """Trains over user weights, measures each dimension alike, and returns the report; None on other ranks."""
     from assent.evaluation.pareto import hypervolume, non_dominated, reference_point
     from assent.objectives import build_objective
+    from assent.report.conflict import conflict_rows, summary
     from assent.report.weight_sweep import sweep_report
-    from assent.training.compare import claim, common_steps, run_arms
+    from assent.training.compare import claim, common_steps, first_rank, run_arms
     from assent.training.weight_sweep import weight_arms
 
     names, points = swept(text)
@@ -50,6 +43,8 @@ def sweep_weights(
     arms = weight_arms(config, names, points, steps)
     claim(Path(config.output_dir), resume)
     ended = run_arms(arms, tell)
+    if not first_rank():
+        return None
     profiles = measured(config, ended, measuring, None, tell, names)
     rows = [one for one in ended if one.arm.name in profiles]
     if not rows:
@@ -67,7 +62,7 @@ def sweep_weights(
             "weights": dict(one.arm.settings),
             "scores": dict(zip(names, row, strict=True)),
             "on_front": at in front,
-            "conflict": {key: value for key, value in one.metrics.items() if key.startswith("gradients/")},
+            "conflict": summary(conflict_rows(one.arm.folder)),
             "measures": profiles[one.arm.name].to_dict(),
         }
         for at, (one, row) in enumerate(zip(rows, scores, strict=True))

@@ -9,7 +9,9 @@ from typing import Any
 from assent.evaluation.intervals import Interval
 from assent.evaluation.policy_profile import Profile
 from assent.evaluation.robustness import Robustness
+from assent.report.conflict import add_conflict
 from assent.report.figures import interval_chart, line_chart
+from assent.report.label_noise import label_noise
 from assent.report.page import Report
 from assent.report.run import read_metrics
 
@@ -45,8 +47,22 @@ def comparison_report(
     add_measures(report, profiles)
     if summaries:
         add_robustness(report, summaries, measured_by)
+    add_conflict(report, folders)
+    add_label_trust(report, folders)
     add_curves(report, folders)
     return report
+
+
+def add_label_trust(report: Report, folders: Mapping[str, Path]) -> None:
+    """What the runs that estimate label noise found; nothing where none did."""
+    rows = [
+        {"run": name, "labels": facts["labels"], "expected share of wrong labels": facts["noise_rate"]}
+        for name, folder in folders.items()
+        if (facts := label_noise(folder)) is not None
+    ]
+    if rows:
+        report.section("Label noise")
+        report.table(rows, "The labels to look at stand in `suspicious.jsonl` of each run's folder.")
 
 
 def add_measures(report: Report, profiles: Profiles) -> None:

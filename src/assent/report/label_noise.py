@@ -14,10 +14,9 @@ from assent.report.page import Report
 
 def add_label_noise(report: Report, run_folder: Path) -> None:
     """Adds what the run's `label_noise.json` and `suspicious.jsonl` say; nothing where the run estimated no noise."""
-    facts, rows = run_folder / "label_noise.json", run_folder / "suspicious.jsonl"
-    if not facts.is_file():
+    found, rows = label_noise(run_folder), run_folder / "suspicious.jsonl"
+    if found is None:
         return
-    found: Mapping[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
     report.section("Label noise")
     report.key_values({"labels": found["labels"], "expected share of wrong labels": found["noise_rate"]})
     report.table(
@@ -27,6 +26,12 @@ def add_label_noise(report: Report, run_folder: Path) -> None:
     if rows.is_file():
         suspicious = [json.loads(line) for line in rows.read_text(encoding="utf-8").split("\n") if line]
         add_suspicious(report, [(from_dict(row["comparison"]), row["probability_right"]) for row in suspicious])
+
+
+def label_noise(run_folder: Path) -> Mapping[str, Any] | None:
+    """The run's `label_noise.json`; None where the run estimated no noise."""
+    place = run_folder / "label_noise.json"
+    return json.loads(place.read_text(encoding="utf-8")) if place.is_file() else None
 
 
 def add_suspicious(report: Report, rows: Sequence[tuple[Comparison, float]]) -> None:

@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from assent.errors import InputError
+from assent.report.conflict import add_conflict
 from assent.report.figures import line_chart
 from assent.report.label_noise import add_label_noise
 from assent.report.page import Report
+from assent.report.rows import read_lines
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -44,13 +46,14 @@ def write_run_report(run_folder: Path) -> Path:
             "not a run folder", where=str(run_folder), remedy="Give the `output_dir` of a run of `assent train`"
         )
     config = _read_yaml(run_folder / "config.resolved.yaml")
-    metrics, unreadable = _read_lines(run_folder / "metrics.jsonl")
+    metrics, unreadable = read_lines(run_folder / "metrics.jsonl")
     report = Report(f"Run {run_folder.resolve().name}", _subtitle(config))
     report.headlines(_headlines(metrics))
     if unreadable:
         report.callout(f"{unreadable} line(s) of metrics.jsonl could not be read: the run was cut off while writing.")
     _add_curves(report, metrics)
-    samples, _ = _read_lines(run_folder / "samples.jsonl")
+    add_conflict(report, {run_folder.resolve().name: run_folder})
+    samples, _ = read_lines(run_folder / "samples.jsonl")
     if samples:
         report.section("Samples").samples(samples, "The same prompts, before and after training.")
     _add_pictures(report, run_folder / "pictures")
@@ -78,7 +81,7 @@ def _add_pictures(report: Report, folder: Path) -> None:
 
 def read_metrics(run_folder: Path, key: str) -> tuple[list[float], list[float]]:
     """The steps and values of one metric of a run; empty where it was not logged."""
-    points = _series(_read_lines(run_folder / "metrics.jsonl")[0], key)
+    points = _series(read_lines(run_folder / "metrics.jsonl")[0], key)
     return [step for step, _ in points], [value for _, value in points]
 
 
@@ -129,12 +132,12 @@ def _add_curves(report: Report, metrics: Rows) -> None:
 
 
 def _plots(metrics: Rows) -> dict[str, tuple[str, ...]]:
-    """The fixed plots, then one for every other prefix `name/...` of the metrics."""
+    """The fixed plots, then one for every other prefix `name/...` of the metrics, those of conflict apart."""
     plots = dict(CURVES)
     known = {key for keys in CURVES.values() for key in keys}
     for key in dict.fromkeys(key for row in metrics for key in row):
         prefix = key.removeprefix("eval_").split("/")[0]
-        if "/" in key and key not in known and key not in CLOCKS:
+        if "/" in key and key not in known and key not in CLOCKS and prefix != "gradients":
             plots[prefix] = (*plots.get(prefix, ()), key)
     return plots
 
@@ -184,21 +187,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except json.JSONDecodeError:
         return None
-
-
-def _read_lines(path: Path) -> tuple[list[Mapping[str, Any]], int]:
-    """The objects of a JSONL file, and how many lines were not one."""
-    if not path.is_file():
-        return [], 0
-    rows: list[Mapping[str, Any]] = []
-    unreadable = 0
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        elif line.strip():
-            unreadable += 1
-    return rows, unreadable

@@ -9,9 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from assent.report.comparison import add_curves, add_measures
+from assent.report.conflict import add_conflict
 from assent.report.figures import COLOURS, line_chart
 from assent.report.page import Report
-from assent.report.run import read_metrics
 
 
 def sweep_report(
@@ -66,7 +66,8 @@ def sweep_report(
     )
     if len(names) == 2:
         report.figure(front_chart(names, runs), "Each run by its two scores; the front is joined.")
-    _add_conflict(report, names, folders)
+    if not add_conflict(report, folders):
+        report.section("Conflict").text("No step recorded how the gradients lay to each other.")
     add_measures(report, profiles)
     add_curves(report, folders)
     return report
@@ -80,19 +81,3 @@ def front_chart(names: Sequence[str], runs: Mapping[str, Mapping[str, Any]]) -> 
     for x, y, best in points:
         figure.axes[0].plot([x], [y], "o", color=COLOURS[0] if best else COLOURS[7], markersize=6)
     return figure
-
-
-def _add_conflict(report: Report, names: Sequence[str], folders: Mapping[str, Path]) -> None:
-    report.section("Conflict")
-    pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
-    keys = {f"gradients/cosine/{one}/{other}": f"Cosine of the gradients: {one}, {other}" for one, other in pairs}
-    keys |= {f"gradients/coefficient/{name}": f"Coefficient of the gradient: {name}" for name in names}
-    drawn = False
-    for key, caption in keys.items():
-        lines = {name: read_metrics(folder, key) for name, folder in folders.items()}
-        lines = {name: points for name, points in lines.items() if points[0]}
-        if lines:
-            drawn = True
-            report.figure(line_chart(lines, "step", caption), caption)
-    if not drawn:
-        report.text("No step recorded how the gradients lay to each other.")

@@ -76,19 +76,8 @@ class MetricsFile(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Cuts the file to the step that training goes on from."""
-        if not state.is_world_process_zero or not self.path.is_file():
-            return
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the line that was being written when the run was killed
-            if row.get("step", 0) <= state.global_step and "train_runtime" not in row:
-                kept.append(line)
-        temporary = self.path.with_suffix(".unfinished")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        temporary.replace(self.path)
+        if state.is_world_process_zero:
+            keep_until(self.path, state.global_step)
 
     def on_log(
         self,
@@ -100,8 +89,30 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Writes one line."""
         if state.is_world_process_zero and logs:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}, default=float) + "\n")
+            append_row(self.path, {"step": state.global_step, **logs})
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Cuts a file of rows to those of the steps so far, without the summary of an earlier start."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue  # the line that was being written when the run was killed
+        if row.get("step", 0) <= step and "train_runtime" not in row:
+            kept.append(line)
+    temporary = path.with_suffix(".unfinished")
+    temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    temporary.replace(path)
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Writes one more line."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row, default=float) + "\n")
 
 
 def write_model_card(folder: Path, config: RunConfig, facts: dict[str, Any]) -> None:

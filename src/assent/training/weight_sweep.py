@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from assent.config import RunConfig
 from assent.errors import InputError
-from assent.training.compare import Arm, make_arm, slug
+from assent.training.arms import Arm, make_arm, slug
 
 
 def weight_arms(config: RunConfig, terms: Sequence[str], points: int, steps: int | None = None) -> list[Arm]:

@@ -9,13 +9,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate
 
 from assent.errors import InputError, RunError
 
 Gradient = Sequence[Tensor | None]
 """One tensor for each parameter; None where a term does not reach it."""
+
+Sharding = tuple[DeviceMesh | None, tuple[int, ...]]
+"""A mesh and those of its dimensions that shard; (None, ()) for an ordinary tensor."""
+
+AT_ONCE = 2**24
+"""Numbers of each gradient that are widened to float64 at once."""
 
 
 class Coefficients(Protocol):
@@ -71,18 +79,55 @@ class Combination:
 
 
 def gram_matrix(gradients: Sequence[Gradient]) -> Tensor:
-    """[M, M] inner products of M gradients, float64; sharded parameters are summed over their ranks."""
+    """[M, M] inner products of M gradients, float64, the same on every rank.
+
+    Each rank adds up what it holds; sums over shards are reduced once for all parameters that lie alike, and only
+    along the dimensions of the mesh that shard: a copy that another rank holds too counts once.
+    """
     size = len(gradients)
+    sums: dict[Sharding, Tensor] = {}
+    for column in zip(*gradients, strict=True):
+        reached = [term for term, gradient in enumerate(column) if gradient is not None]
+        whole = [_unsummed(gradient) for gradient in column if gradient is not None]
+        if not whole:
+            continue
+        held = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in whole]
+        products = _products([gradient.reshape(-1) for gradient in held])
+        total = sums.setdefault(_sharding(whole[0]), products.new_zeros(size, size))
+        places = torch.tensor(reached, device=total.device)
+        total[places.unsqueeze(1), places] += products.to(total.device)
     gram = torch.zeros(size, size, dtype=torch.float64)
-    for i in range(size):
-        for j in range(i, size):
-            total = 0.0
-            for first, second in zip(gradients[i], gradients[j], strict=True):
-                if first is not None and second is not None:
-                    product = (first.double() * second.double()).sum()
-                    total += float(product.full_tensor() if isinstance(product, DTensor) else product)
-            gram[i, j] = gram[j, i] = total
+    for (mesh, sharded), total in sums.items():
+        for dimension in sharded if mesh is not None else ():
+            # Offloaded gradients lie on the CPU, where the group may not be able to reduce.
+            total = total.to(mesh.device_type)
+            dist.all_reduce(total, group=mesh.get_group(dimension))
+        gram += total.cpu()
     return gram
+
+
+def _products(rows: Sequence[Tensor]) -> Tensor:
+    """[R, R] inner products of flat tensors, in float64 where the device has it, piece by piece to spare memory."""
+    wide = torch.float32 if rows[0].device.type == "mps" else torch.float64
+    total = torch.zeros(len(rows), len(rows), dtype=wide, device=rows[0].device)
+    for start in range(0, rows[0].numel(), AT_ONCE):
+        piece = torch.stack([row[start : start + AT_ONCE] for row in rows]).to(wide)
+        total += piece @ piece.T
+    return total
+
+
+def _sharding(gradient: Tensor) -> Sharding:
+    """The mesh that a gradient is spread over, and the dimensions along which ranks hold different parts of it."""
+    if not isinstance(gradient, DTensor):
+        return None, ()
+    return gradient.device_mesh, tuple(at for at, how in enumerate(gradient.placements) if how.is_shard())
+
+
+def _unsummed(gradient: Tensor) -> Tensor:
+    """The gradient with what ranks have yet to add up added: products of parts are no parts of the product."""
+    if not isinstance(gradient, DTensor) or not any(how.is_partial() for how in gradient.placements):
+        return gradient
+    return gradient.redistribute(placements=[Replicate() if how.is_partial() else how for how in gradient.placements])
 
 
 def conflict(gram: Tensor, coefficients: Tensor, terms: Sequence[str]) -> dict[str, float]:
