@@ -15,9 +15,13 @@ from assent.encoding import CausalEncoder
 from assent.errors import InputError
 from assent.evaluation.accuracy import accuracy
 from assent.evaluation.pair_outcomes import pair_outcomes
+from assent.preference_models import DataFacts
+from assent.preference_models.adapting import adapt_scorer, save_adapted
+from assent.preference_models.backbone import BackboneScorer
 from assent.preference_models.encoders import FolderEncoder
 from assent.preference_models.fit import FitOptions, train_preference_model
 from assent.preference_models.loading import open_scorer
+from assent.preference_models.reward_folder import build_reward_policy
 from assent.training.preference_run import train_on_backbone, train_on_features
 from tests.tiny import byte_tokenizer, save_tiny_lm
 from tests.unit.test_preference_models_encoders import folder_of, pair_tokenizer
@@ -101,6 +105,22 @@ def test_pal_b_stands_on_a_decoder(tmp_path: Path) -> None:
     rows = [policy.embed(policy.collate(CausalEncoder(byte_tokenizer()).encode_all([c])[0])) for c in (one, other)]
     torch.testing.assert_close(rows[0].features, rows[1].features)
     assert not torch.allclose(rows[0].prompt_features, rows[1].prompt_features)
+
+
+def test_a_pal_on_a_backbone_learns_a_newcomer(tmp_path: Path) -> None:
+    base = save_tiny_lm(tmp_path / "base", tokenizer=byte_tokenizer())
+    torch.manual_seed(0)
+    policy = build_reward_policy(base, {"pal": {"variant": "b"}}, DataFacts(annotators=("a0", "a1")))
+    scorer = BackboneScorer(policy, CausalEncoder(byte_tokenizer()), batch_tokens=64)
+    few = [Comparison(c.prompt, c.candidates, annotator="new") for c in records(6)]
+    (newcomer,) = adapt_scorer(scorer, few)
+    assert newcomer.comparisons == 6
+    assert sum(newcomer.weights) == pytest.approx(1)
+    save_adapted(scorer, tmp_path / "saved")
+    again = open_scorer(str(tmp_path / "saved"))
+    for one, other in zip(scorer.score(few), again.score(few), strict=True):
+        assert one.rewards == pytest.approx(other.rewards, abs=1e-5)
+    assert "new" in again.policy.head.annotators  # type: ignore[attr-defined]
 
 
 def test_checkpoints_hold_the_head(tmp_path: Path) -> None:

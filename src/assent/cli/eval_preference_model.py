@@ -14,6 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from assent.cli.judge_models import (
+    JudgeAsked,
+    JudgeConcurrency,
+    JudgeJournal,
+    JudgeLabels,
+    JudgeMode,
+    JudgeModel,
+    JudgeRubric,
+    JudgeTokens,
+    verdict_line,
+)
 from assent.cli.score import opened, scorer_options
 from assent.errors import InputError
 
@@ -29,7 +40,13 @@ def preference_model(
     files: Annotated[
         list[Path], typer.Argument(help="Judged comparisons; with --benchmark, its files in the published schema.")
     ],
-    model: Annotated[str, typer.Option(help="Folder of a preference model, reward head or language model.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Folder of a preference model, reward head or language model; rrr:<encoder folder>; "
+            "judge:<endpoint or folder>; or rule:package.module:function."
+        ),
+    ],
     benchmark: Annotated[str | None, typer.Option(help=f"One of {', '.join(BENCHMARKS)}.")] = None,
     legacy_xstest: Annotated[
         bool, typer.Option(help="RewardBench before September 2024: the xstest counts exchanged.")
@@ -48,6 +65,13 @@ def preference_model(
     batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that are computed at once.")] = 16_384,
     chat_template: Annotated[str | None, typer.Option(help="Template in place of the tokenizer's own.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
+    judge_model: JudgeModel = None,
+    rubric: JudgeRubric = "helpful",
+    mode: JudgeMode = None,
+    labels: JudgeLabels = False,
+    journal: JudgeJournal = None,
+    concurrency: JudgeConcurrency = 16,
+    token_budget: JudgeTokens = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the numbers as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write an HTML report with the reliability diagram.")] = None,
@@ -64,6 +88,8 @@ def preference_model(
       assent eval preference-model prefs.jsonl --model reward-model --html report.html
 
       assent eval preference-model filtered.parquet --model reward-model --benchmark rewardbench
+
+      assent eval preference-model prefs.jsonl --model judge:http://localhost:8000/v1 --judge-model my-judge
     """
     options = scorer_options(
         reference=reference,
@@ -79,10 +105,16 @@ def preference_model(
     for path in files:
         if not path.is_file():
             raise InputError("no such file", where=str(path))
+    kept = journal or (out or files[0]).with_name(f"{(out or files[0]).name}.journal")
+    judge = JudgeAsked(kept, judge_model, rubric, mode, labels, concurrency, token_budget)
+    scorer = opened(model, options, judge)
     if benchmark is not None:
-        numbers = benchmark_numbers(benchmark, files, opened(model, options), legacy_xstest)
+        numbers = benchmark_numbers(benchmark, files, scorer, legacy_xstest)
     else:
-        numbers = _comparison_numbers(files, opened(model, options), bins, gold, smallest_cell, seed)
+        numbers = _comparison_numbers(files, scorer, bins, gold, smallest_cell, seed)
+    said = verdict_line(scorer)
+    if said is not None:
+        typer.echo(f"{said}; its answers are kept in {kept}", err=True)
     numbers = {"model": model, "benchmark": benchmark, **numbers}
     text = json.dumps(_without_nan(numbers), indent=1)
     if out is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,20 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from assent.comparison import content_key
+from assent.cli.judge_models import (
+    PREFIX,
+    JudgeAsked,
+    JudgeConcurrency,
+    JudgeJournal,
+    JudgeLabels,
+    JudgeMode,
+    JudgeModel,
+    JudgeRubric,
+    JudgeTokens,
+    open_judge_scorer,
+    verdict_line,
+)
+from assent.comparison import Comparison, content_key
 from assent.errors import InputError
 
 
@@ -25,7 +39,7 @@ def score(
         str,
         typer.Option(
             help="Folder of a preference model, of a reward head, or of a language model (implicit reward); "
-            "or rrr:<encoder folder>."
+            "rrr:<encoder folder>; judge:<endpoint or folder>; or rule:package.module:function."
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Name of the scores; default: the model folder's.")] = None,
@@ -46,6 +60,19 @@ def score(
         str | None, typer.Option(help="Template in place of the tokenizer's own; `transcript` for base models.")
     ] = None,
     dtype: Annotated[str | None, typer.Option(help="Type of the weights, such as bfloat16.")] = None,
+    adapt: Annotated[
+        Path | None, typer.Option(help="pal: judged pairs of annotators it does not know; they are learned first.")
+    ] = None,
+    save_adapted: Annotated[
+        Path | None, typer.Option(help="With --adapt: folder for the model that knows them too.")
+    ] = None,
+    judge_model: JudgeModel = None,
+    rubric: JudgeRubric = "helpful",
+    mode: JudgeMode = None,
+    labels: JudgeLabels = False,
+    journal: JudgeJournal = None,
+    concurrency: JudgeConcurrency = 16,
+    token_budget: JudgeTokens = None,
     overwrite: Annotated[bool, typer.Option(help="Start anew even if the output is there.")] = False,
 ) -> None:
     """Scores every candidate: reward, all dimensions and uncertainty, under `scores` of each.
@@ -58,6 +85,10 @@ def score(
       assent score --model reward-model prefs.jsonl scored.jsonl
 
       assent score --model dpo-model --reference base-model --beta 0.1 prefs.jsonl scored.jsonl
+
+      assent score --model judge:http://localhost:8000/v1 --judge-model my-judge prefs.jsonl scored.jsonl
+
+      assent score --model pal --adapt ten-pairs-of-ann.jsonl --save-adapted pal-ann data.jsonl scored.jsonl
     """
     from assent.preference_models.score_file import ScoringJob, score_file
     from assent.readers import read
@@ -73,9 +104,23 @@ def score(
     )
     if output.resolve() == data.resolve():
         raise InputError("the output is the data", where=str(output), remedy="Name another file")
+    if save_adapted is not None and (adapt is None or save_adapted.exists()):
+        raise InputError(
+            "a folder for the adapted model",
+            field="--save-adapted",
+            found="no --adapt" if adapt is None else f"{save_adapted} exists",
+            expected="a new folder, with --adapt",
+        )
     comparisons = read(data).comparisons
-    scorer = opened(model, options)
-    fingerprint = content_key([model_files(model), {**vars(options), "batch_tokens": None}])
+    kept = journal or output.with_name(f"{output.name}.journal")
+    judge = JudgeAsked(kept, judge_model, rubric, mode, labels, concurrency, token_budget)
+    scorer = opened(model, options, judge)
+    asked: list[Any] = [judge_model, rubric, mode, labels] if model.startswith(PREFIX) else []
+    if adapt is not None:
+        newcomers = read(adapt).comparisons
+        learn_newcomers(scorer, newcomers, save_adapted)
+        asked = [*asked, [comparison.key for comparison in newcomers]]
+    fingerprint = content_key([model_files(model), {**vars(options), "batch_tokens": None}, *asked])
     job = ScoringJob(output, name or scorer.name, fingerprint, as_score, chunk)
     if overwrite:
         for path in (job.output, job.partial, job.state):
@@ -87,8 +132,23 @@ def score(
         before = score_file(
             scorer, comparisons, job, lambda done, total: bar.update(task, completed=done, total=total)
         )
+    said = verdict_line(scorer)
+    if said is not None:
+        console.print(said, markup=False, highlight=False)
     resumed = f", {before} of them by an earlier run" if before else ""
     console.print(f"{len(comparisons)} comparisons scored{resumed}: {output}", markup=False, highlight=False)
+
+
+def learn_newcomers(scorer: Any, comparisons: Sequence[Comparison], folder: Path | None) -> None:
+    """Fits new annotators, says what became of each, and keeps the model if a folder is given."""
+    from assent.preference_models.adapting import adapt_scorer, save_adapted
+
+    for one in adapt_scorer(scorer, comparisons):
+        weights = ", ".join(f"{weight:.2f}" for weight in one.weights)
+        typer.echo(f"{one.name}: mixture {weights} from {one.comparisons} comparisons", err=True)
+    if folder is not None:
+        save_adapted(scorer, folder)
+        typer.echo(f"the adapted model: {folder}", err=True)
 
 
 def scorer_options(**options: Any) -> Any:
@@ -107,8 +167,8 @@ def scorer_options(**options: Any) -> Any:
     return ScorerOptions(**{key: value for key, value in options.items() if value is not None})
 
 
-def opened(model: str, options: Any) -> Any:
-    """The scorer of a model, or of a rule (`rule:package.module:function`); an error that says why not."""
+def opened(model: str, options: Any, judge: JudgeAsked | None = None) -> Any:
+    """The scorer of a model, a rule (`rule:package.module:function`) or a judge; an error that says why not."""
     from safetensors import SafetensorError
 
     from assent.preference_models.loading import open_scorer
@@ -118,6 +178,8 @@ def opened(model: str, options: Any) -> Any:
         from assent.judging.scorers import JudgeScorer
 
         return JudgeScorer(rule_judge(model.removeprefix("rule:")))
+    if model.startswith(PREFIX):
+        return open_judge_scorer(model, judge or JudgeAsked(Path("judge.journal")))
     try:
         return open_scorer(model, options)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

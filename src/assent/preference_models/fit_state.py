@@ -106,7 +106,8 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _moments(tensors: dict[str, Tensor], counts: dict[str, float]) -> dict[int, dict[str, Tensor | float]]:
     found: dict[int, dict[str, Tensor | float]] = {}
-    for place, value in (*_under(tensors, "optimizer.").items(), *counts.items()):
+    every: dict[str, Tensor | float] = {**_under(tensors, "optimizer."), **counts}
+    for place, value in every.items():
         index, _, name = place.partition(".")
         found.setdefault(int(index), {})[name] = value
     return found
