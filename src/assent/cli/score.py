@@ -38,7 +38,8 @@ def score(
     model: Annotated[
         str,
         typer.Option(
-            help="Folder of a preference model, of a reward head, or of a language model (implicit reward); "
+            help="Folder of a preference model, of a reward head, of a model of pictures and texts (CLIP, PickScore, "
+            "SigLIP), of an aesthetic head, or of a language model (implicit reward); "
             "rrr:<encoder folder>; judge:<endpoint or folder>; or rule:package.module:function."
         ),
     ],

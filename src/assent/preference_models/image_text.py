@@ -3,7 +3,7 @@
 Sources: Radford et al. 2021, arXiv 2103.00020 (the two towers); Kirstain et al. 2023, arXiv 2305.01569 (their cosine,
 tuned on choices, as a reward); Liang et al. 2024, arXiv 2406.04314, section 3.2 (the image tower told the timestep).
 
-    score = exp(logit scale) cos(image, text)
+    score = exp(logit scale) cos(image, text) + logit bias      (a bias only where the model has one, as SigLIP)
 
 A step-aware model adds to every token of the image tower a vector made of the timestep; its last layer starts at 0,
 so that a fresh one scores exactly as the model it starts from. Any folder that transformers loads with two towers
@@ -22,10 +22,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
 from assent.errors import InputError
 from assent.likelihood.pipelines import weights_hash
+from assent.preference_models.picture_preprocessing import PicturePreprocessing
 
 TIMES = "timestep_embedding.safetensors"
 """Beside a two-tower folder: what makes it step-aware."""
@@ -65,10 +66,7 @@ class ImageTextModel(nn.Module):
     def __init__(self, model: nn.Module, processor: Any, step_aware: bool = False) -> None:
         super().__init__()
         self.model, self.processor = model, processor
-        pictures = processor.image_processor
-        size = dict(getattr(pictures, "crop_size", None) or pictures.size)
-        self.size = int(size.get("height") or size["shortest_edge"])
-        self.mean, self.deviation = list(pictures.image_mean), list(pictures.image_std)
+        self.preprocessing = PicturePreprocessing.of(processor.image_processor)
         self.times: TimestepEmbedding | None = None
         self._told: Tensor | None = None
         if step_aware:
@@ -88,24 +86,24 @@ class ImageTextModel(nn.Module):
             pixels: [N, 1 or 3, height, width] in [-1, 1]; what lies outside is clipped.
             timesteps: [N], which a step-aware model must be told.
         """
+        return self.embed_prepared(self.prepare(pixels), timesteps)
+
+    def prepare(self, pixels: Tensor) -> Tensor:
+        """What the image tower reads of pixels [N, 1 or 3, height, width] in [-1, 1], as its image processor does."""
+        return self.preprocessing((pixels.clamp(-1, 1) + 1) / 2)
+
+    def embed_prepared(self, values: Tensor, timesteps: Tensor | None = None) -> Tensor:
+        """[N, D] of length 1, of pictures that are prepared already: those may have had different sizes."""
         if (self.times is None) != (timesteps is None):
             raise InputError(
                 "a step-aware model is told the timestep, and no other",
                 field="timesteps",
                 found="none" if timesteps is None else "timesteps for a model that takes none",
             )
-        weights = next(self.model.parameters())
-        shown = interpolate(
-            (pixels.clamp(-1, 1) + 1) / 2, (self.size, self.size), mode="bicubic", align_corners=False, antialias=True
-        ).clamp(0, 1)
-        mean, deviation = (
-            torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.deviation)
-        )
         model: Any = self.model
         self._told = timesteps
         try:
-            values = ((shown.expand(-1, 3, -1, -1) - mean) / deviation).to(weights)
-            found = model.get_image_features(pixel_values=values)
+            found = model.get_image_features(pixel_values=values.to(next(self.model.parameters())))
         finally:
             self._told = None
         return normalize(_pooled(found).float(), dim=-1)
@@ -113,9 +111,21 @@ class ImageTextModel(nn.Module):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """[N, D] of length 1; texts beyond the model's length lose their end."""
         device = next(self.model.parameters()).device
-        batch = self.processor.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt").to(device)
         model: Any = self.model
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask") if name in batch}
+        told = getattr(model.config, "text_config", None)
+        longest = getattr(told, "max_position_embeddings", None)
+        # SigLIP was trained on texts padded to their full length, whose padding it reads.
+        full = str(model.config.model_type).startswith("siglip")
+        batch = self.processor.tokenizer(
+            list(texts),
+            padding="max_length" if full else True,
+            truncation=True,
+            max_length=longest,
+            return_tensors="pt",
+        ).to(device)
+        inputs = {
+            name: batch[name] for name in ("input_ids", *(() if full else ("attention_mask",))) if name in batch
+        }
         return normalize(_pooled(model.get_text_features(**inputs)).float(), dim=-1)
 
     def forward(self, pixels: Tensor, texts: Sequence[str], timesteps: Tensor | None = None) -> Tensor:
@@ -123,7 +133,13 @@ class ImageTextModel(nn.Module):
         distinct = list(dict.fromkeys(texts))
         rows = torch.tensor([distinct.index(text) for text in texts], device=pixels.device)
         cosine = (self.embed_images(pixels, timesteps) * self.embed_texts(distinct)[rows]).sum(dim=-1)
-        return cosine * self.scale
+        return cosine * self.scale + self.bias
+
+    @property
+    def bias(self) -> Tensor:
+        """What is added to the scaled cosine; 0 where the model has no bias."""
+        given = getattr(self.model, "logit_bias", None)
+        return torch.zeros(()) if given is None else given
 
     @property
     def scale(self) -> Tensor:
@@ -151,7 +167,8 @@ class ImageTextModel(nn.Module):
     def _add_time(self, module: nn.Module, given: Any, tokens: Tensor) -> Tensor:
         if self.times is None or self._told is None:
             return tokens
-        return tokens + self.times(self._told.to(tokens.device))[:, None].to(tokens.dtype)
+        added: Tensor = self.times(self._told.to(tokens.device))
+        return tokens + added[:, None].to(tokens.dtype)
 
 
 def load_image_text(path: Path | str, step_aware: bool | None = None) -> ImageTextModel:

@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from assent.encoding import CausalEncoder
 from assent.errors import InputError
+from assent.preference_models.aesthetic import AestheticScorer
 from assent.preference_models.backbone import BackboneScorer, ImplicitScorer
+from assent.preference_models.clip_score import ClipScorer
 from assent.preference_models.encoders import build_encoder
 from assent.preference_models.frozen import FrozenPreferenceModel, read_description
+from assent.preference_models.image_text import load_image_text
 from assent.preference_models.process import Process
 from assent.preference_models.reward_folder import load_reward_policy
 from assent.preference_models.rrr import RelevanceScorer
@@ -19,6 +22,9 @@ from assent.preference_models.scoring import Scorer
 from assent.preference_models.stepwise import StepwiseScorer
 from assent.preference_models.text_pairs import TextPairEncoder
 from assent.preference_models.whole_rows import WholeRowPolicy
+
+TWO_TOWERS = ("CLIPModel", "SiglipModel", "MetaClip2Model")
+"""Architectures of pictures and texts in one space that a test loads and scores with."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ class ScorerOptions:
 def open_scorer(model: str, options: ScorerOptions = ScorerOptions()) -> Scorer:
     """The scorer of a model folder, or of `rrr:<encoder folder>`.
 
-    A folder is a preference model trained here, a sequence-classification head on a decoder or an encoder, or a
-    causal language model, which is read as an implicit reward model (with `reference`, or by its mean
-    log-probability).
+    A folder is a preference model trained here, a sequence-classification head on a decoder or an encoder, a model
+    of pictures and texts (CLIP, PickScore, HPS, SigLIP), an aesthetic head, or a causal language model, which is
+    read as an implicit reward model (with `reference`, or by its mean log-probability).
     """
     if model == "rrr" or model.startswith("rrr:"):
         name = model.partition(":")[2]
@@ -69,9 +75,14 @@ def open_scorer(model: str, options: ScorerOptions = ScorerOptions()) -> Scorer:
 
 
 def _of_folder(folder: Path, options: ScorerOptions) -> Scorer:
-    if (folder / "preference_model.json").exists() and read_description(folder).get("kind") == "frozen":
+    kind = read_description(folder).get("kind") if (folder / "preference_model.json").exists() else None
+    if kind == "frozen":
         return FrozenPreferenceModel.from_pretrained(folder)
+    if kind == "aesthetic":
+        return AestheticScorer.from_pretrained(folder).to(_device(options))
     architecture = _architecture(folder)
+    if architecture in TWO_TOWERS:
+        return ClipScorer(load_image_text(folder).to(_device(options)), folder.name)
     if (folder / "preference_model.json").exists() or architecture.endswith("ForSequenceClassification"):
         policy = load_reward_policy(folder, **_loading(options)).to(_device(options))
         reading = TextPairEncoder if isinstance(policy, WholeRowPolicy) else CausalEncoder
