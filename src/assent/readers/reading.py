@@ -168,22 +168,24 @@ class _Reading:
         self.digest.update(row.raw if row.raw is not None else row_bytes(row.value or {}))
         self.digest.update(b"\n")
         try:
-            comparison = self._comparison(row, row_format)
+            found = self._comparisons(row, row_format)
         except InputError as error:
             if self.aside is None:
                 raise located(error, row.where, LEAVE_OUT) from None
             self.aside.add(row, error)
             return
-        self.comparisons.append(comparison)
-        self.origins.append(row.where)
+        if self.limit is not None:
+            found = found[: self.limit - len(self.comparisons)]
+        self.comparisons += found
+        self.origins += [row.where] * len(found)
 
-    def _comparison(self, row: RawRow, row_format: RowFormat | None) -> Comparison:
+    def _comparisons(self, row: RawRow, row_format: RowFormat | None) -> list[Comparison]:
         if row.problem is not None:
             raise row.problem
         if row_format is None or row.value is None:
             raise InputError("no row before this one could be parsed, so the format is not known")
         try:
-            return beside(converted(row.value, row_format, self.columns), row.file)
+            return [beside(one, row.file) for one in converted(row.value, row_format, self.columns)]
         except RecursionError:
             raise InputError("nested too deeply") from None
         except OverflowError as error:
@@ -220,10 +222,10 @@ class _Reading:
         )
 
 
-def converted(value: Mapping[str, Any], row_format: RowFormat, columns: Mapping[str, str]) -> Comparison:
-    """The comparison of a row in a known format; errors name the field as the file calls it."""
+def converted(value: Mapping[str, Any], row_format: RowFormat, columns: Mapping[str, str]) -> list[Comparison]:
+    """The comparisons of a row in a known format; errors name the field as the file calls it."""
     try:
-        return row_format.read(column_names.rename(value, columns))
+        return row_format.all_of(column_names.rename(value, columns))
     except InputError as error:
         raise located(error, error.where or "", None, _file_name(error.field, columns)) from None
 

@@ -24,6 +24,7 @@ class RowFormat:
         read: the comparison of a row; raises InputError naming the field.
         example: a row, for messages and docs.
         demonstrations: whether nothing in it is judged, so that it serves SFT only.
+        read_several: the comparisons of a row, where one row may hold several; `read` then gives the first.
     """
 
     name: str
@@ -34,6 +35,11 @@ class RowFormat:
     example: Row
     optional: tuple[str, ...] = ()
     demonstrations: bool = False
+    read_several: Callable[[Row], list[Comparison]] | None = None
+
+    def all_of(self, row: Row) -> list[Comparison]:
+        """Every comparison of a row."""
+        return [self.read(row)] if self.read_several is None else self.read_several(row)
 
     @property
     def columns(self) -> frozenset[str]:
