@@ -26,9 +26,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from assent.recipes.diffusion_parts.tiny import LENGTH, clip_tokenizer
+from tests.tiny_diffusion import clip_tokenizer
 
-SIZE = 16
+SIZE, LENGTH = 16, 16
+"""Sides of a picture, and tokens of a caption: those of the tokenizer."""
 SHAPE = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 TEXT = {**SHAPE, "vocab_size": 514, "max_position_embeddings": LENGTH, "bos_token_id": 512, "eos_token_id": 513}
 VISION = {**SHAPE, "image_size": SIZE, "patch_size": 8}

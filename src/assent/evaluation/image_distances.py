@@ -1,8 +1,10 @@
-"""How far generated pictures are from real ones, by features of both: two distances, density and coverage.
+"""How far generated pictures are from real ones, by features of both: two distances, and how the sets overlap.
 
 Sources: Heusel et al. 2017, arXiv 1706.08500 (Frechet distance); Binkowski et al. 2018, arXiv 1801.01401 (kernel
-distance); Naeem et al. 2020, arXiv 2002.09797 (density, coverage). The features decide what is measured: values of
-different features, or of different sample sizes for the Frechet distance, which is biased, must not be compared.
+distance); Kynkäänniemi et al. 2019, arXiv 1904.06991 (precision, recall); Naeem et al. 2020, arXiv 2002.09797
+(density, coverage). The features decide what is measured: values of different features, or of different sample sizes
+for the Frechet distance, which is biased, must not be compared. All are computed here, exactly and on the processor:
+the packages that have them need torchvision, fetch weights, or are not kept any more.
 
 Letters: N generated, M real pictures, D features.
 """
@@ -27,10 +29,14 @@ class Manifold:
     Args:
         density: real neighbourhoods that a generated picture lies in, over k; may exceed 1.
         coverage: share of the real pictures with a generated one in their neighbourhood.
+        precision: share of the generated pictures in some real neighbourhood.
+        recall: share of the real pictures in some generated neighbourhood.
     """
 
     density: float
     coverage: float
+    precision: float
+    recall: float
 
 
 def frechet_distance(generated: Features, real: Features) -> float:
@@ -61,22 +67,64 @@ def kernel_distance(generated: Features, real: Features) -> float:
     return float(within + beyond - 2 * kernel(first, second).mean())
 
 
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """All Euclidean distances between two sets, and inside each.
+
+    Args:
+        real: [M, M].
+        generated: [N, N].
+        across: [M, N].
+    """
+
+    real: Features
+    generated: Features
+    across: Features
+
+    @classmethod
+    def of(cls, generated: Features, real: Features) -> Neighbours:
+        """The distances of two tables of features; exact, so that equal pictures are at 0."""
+        from scipy.spatial.distance import cdist
+
+        first, second = _checked(generated, real)
+        return cls(
+            np.asarray(cdist(second, second)), np.asarray(cdist(first, first)), np.asarray(cdist(second, first))
+        )
+
+    def among(self, generated: NDArray[np.intp], real: NDArray[np.intp]) -> Neighbours:
+        """The same for some of the pictures."""
+        return Neighbours(
+            self.real[np.ix_(real, real)],
+            self.generated[np.ix_(generated, generated)],
+            self.across[np.ix_(real, generated)],
+        )
+
+    def manifold(self, k: int = 5) -> Manifold:
+        """How the generated pictures lie; a neighbourhood reaches to the k-th nearest of its own set."""
+        if not 1 <= k < min(len(self.real), len(self.generated)):
+            raise InputError(
+                "k must be below the number of pictures",
+                field="k",
+                found=f"{k}, {len(self.real)} real and {len(self.generated)} generated",
+            )
+        inside = self.across <= _radius(self.real, k)[:, None]
+        reached = self.across <= _radius(self.generated, k)[None, :]
+        return Manifold(
+            float(inside.sum() / (k * inside.shape[1])),
+            float(inside.any(axis=1).mean()),
+            float(inside.any(axis=0).mean()),
+            float(reached.any(axis=1).mean()),
+        )
+
+
 def density_and_coverage(generated: Features, real: Features, k: int = 5) -> Manifold:
-    """Density and coverage; a real picture's neighbourhood reaches to its k-th nearest real neighbour."""
-    first, second = _checked(generated, real)
-    if not 1 <= k < len(second):
-        raise InputError("k must be below the number of real pictures", field="k", found=f"{k}, {len(second)} real")
-    among = _distances(second, second)
-    np.fill_diagonal(among, np.inf)
-    radius = np.partition(among, k - 1, axis=1)[:, k - 1]
-    inside = _distances(second, first) <= radius[:, None]
-    return Manifold(float(inside.sum() / (k * len(first))), float(inside.any(axis=1).mean()))
+    """Density, coverage, precision and recall; a neighbourhood reaches to the k-th nearest of its own set."""
+    return Neighbours.of(generated, real).manifold(k)
 
 
-def _distances(left: Features, right: Features) -> Features:
-    from scipy.spatial.distance import cdist
-
-    return np.asarray(cdist(left, right))
+def _radius(own: Features, k: int) -> Features:
+    """Distance to the k-th nearest other one; the nearest of all is the picture itself, at 0."""
+    return np.asarray(np.partition(own, k, axis=1)[:, k])
 
 
 def _checked(generated: Features, real: Features) -> tuple[Features, Features]:

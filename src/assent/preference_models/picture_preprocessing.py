@@ -54,7 +54,7 @@ class PicturePreprocessing:
         size, crop = _sides(told.get("size")), _sides(told.get("crop_size"))
         cut = bool(told.get("do_center_crop"))
         if cut and (crop is None or isinstance(crop, int)):
-            crop = None if crop is None else (int(crop), int(crop))  # type: ignore[arg-type]
+            crop = None if crop is None else (int(crop), int(crop))
         given = int(told.get("resample", 3) if told.get("resample") is not None else 3)
         if given not in FILTERS:
             raise InputError(

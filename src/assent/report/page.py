@@ -94,6 +94,10 @@ class Report:
         """Adds a matplotlib figure as an image inside the file."""
         return self._add("figure", source=data_uri(figure), caption=caption)
 
+    def photographs(self, figure: Figure, caption: str = "") -> Report:
+        """Adds a figure of pictures, which keeps its colours on a dark screen where drawings are inverted."""
+        return self._add("photographs", source=data_uri(figure), caption=caption)
+
     def code(self, text: str, caption: str) -> Report:
         """Adds a file or command as it is, folded behind its caption."""
         return self._add("code", text=text, caption=caption)
