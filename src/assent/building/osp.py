@@ -26,8 +26,10 @@ from typing import Literal, get_args
 from assent.building.best_worst import of_answers
 from assent.building.built import Built, counted
 from assent.building.drawn import OnStep, mean_length, nothing
-from assent.comparison import Candidate, Comparison, Completion
+from assent.comparison import Candidate, Comparison, Completion, Prompt
 from assent.errors import InputError
+from assent.generation.decoding import Decoder
+from assent.generation.sampling import Sampling
 from assent.judging.verdict import Judge
 
 Pairing = Literal["all", "adjacent", "best_vs_rest", "best_worst"]
@@ -119,6 +121,13 @@ def self_prefer(
         reasons["prompts without a pair"] += not made
         pairs += made
     return Built(pairs, counted(reasons))
+
+
+def baseline_answers(decoder: Decoder, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion]:
+    """The most likely answer to each prompt, to hold others against."""
+    greedy = replace(sampling, samples=1, temperature=0.0)
+    found = dict(decoder.decode(prompts, greedy))
+    return [found[at].candidates[0].completion for at in range(len(prompts))]
 
 
 def strengthened(pairs: Sequence[Comparison], judge: Judge) -> Built:

@@ -51,7 +51,7 @@ def finished(
 
 
 def in_groups(
-    rows: Sequence[Row], build: Callable[[int, Sequence[Row]], Built], out: Path, journal: Path, size: int = GROUP
+    rows: Sequence[Row], build: Callable[[int, Sequence[Row]], Built], out: Path, journal: Path
 ) -> Built:
     """What `build` makes of all rows, a group at a time; `build` takes the number of the group's first row.
 
@@ -64,11 +64,12 @@ def in_groups(
     reasons = Counter[str]()
     done = 0
     with kept_if_stopped(out, journal, lambda: (f"{done} of {len(rows)}", made)):
-        for start in range(0, len(rows), size):
-            built = build(start, rows[start : start + size])
+        for start in range(0, len(rows), GROUP):
+            part = rows[start : start + GROUP]
+            built = build(start, part)
             made += built.comparisons
             reasons.update(built.left_out)
-            done = min(start + size, len(rows))
+            done = start + len(part)
     return Built(made, counted(reasons))
 
 

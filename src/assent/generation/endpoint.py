@@ -126,7 +126,8 @@ class _Session:
         if self._cancelled:
             return
         work: asyncio.Queue[tuple[str, Request] | None] = asyncio.Queue(maxsize=self.endpoint.concurrency)
-        done: asyncio.Queue[tuple[str, Answer] | None] = asyncio.Queue()
+        # Bounded: answers that wait for a slow disk are what a kill would lose.
+        done: asyncio.Queue[tuple[str, Answer] | None] = asyncio.Queue(maxsize=self.endpoint.concurrency)
         async with asyncio.TaskGroup() as group:
             writer = group.create_task(self._write(done))
             async with asyncio.TaskGroup() as workers:

@@ -4,7 +4,10 @@ A recipe is a module with a docstring, which is the story, and `main(arguments)`
 """
 
 _NAMES = (
+    "best_of_n",
+    "codeultrafeedback",
     "community_alignment",
+    "constitution",
     "context_aware",
     "demo",
     "diffusion_demo",
@@ -12,12 +15,17 @@ _NAMES = (
     "hybrid_routing",
     "more",
     "osp",
+    "p_aligner",
     "pal",
+    "raft",
     "rag_rewardbench",
     "ranking_accuracy",
+    "rejection_sampling",
+    "reward_augmented",
     "reward_models",
     "rrr",
     "selfie",
+    "wildfeedback",
 )
 
 RECIPES: dict[str, str] = {name: f"assent.recipes.{name}" for name in _NAMES}

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -27,7 +27,7 @@ from typing import get_args
 from assent.building import osp
 from assent.building.built import Built
 from assent.building.drawn import mean_length
-from assent.comparison import Comparison, Completion, Prompt
+from assent.comparison import Comparison, Prompt
 from assent.generation import Sampling
 from assent.generation.prompt_files import read_prompts
 from assent.judging import Judge, load_rubric
@@ -96,15 +96,10 @@ def run(plan: Plan, loop: Loop, judge_of: JudgeOf) -> list[Path]:
 
 def prefer(plan: Plan, drawn: Sequence[Comparison], judge: Judge) -> Built:
     """The round's pairs with their strengths."""
-    built = osp.self_prefer(drawn, baselines(plan, [one.prompt for one in drawn]), judge, plan.pairing)
+    prompts = [one.prompt for one in drawn]
+    baselines = osp.baseline_answers(local_decoder(plan.model), prompts, plan.sampling)
+    built = osp.self_prefer(drawn, baselines, judge, plan.pairing)
     return osp.strengthened(built.comparisons, judge) if plan.direct else built
-
-
-def baselines(plan: Plan, prompts: Sequence[Prompt]) -> list[Completion]:
-    """The initial model's most likely answer to each prompt."""
-    greedy = replace(plan.sampling, samples=1, temperature=0.0)
-    found = dict(local_decoder(plan.model).decode(prompts, greedy))
-    return [found[at].candidates[0].completion for at in range(len(prompts))]
 
 
 def letter_judge(rubric: str) -> JudgeOf:
