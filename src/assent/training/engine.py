@@ -8,6 +8,19 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+
+
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters in whose `.grad` gradients are found.
+
+    A forward pass without a backward one (the first phase of a coupled loss, an evaluation) leaves the outermost
+    sharded module whole: its parameters are then copies for computing, and gradients go to the shards behind them.
+    """
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
 class Engine(Protocol):

@@ -24,7 +24,7 @@ from assent.likelihood import Likelihoods
 from assent.likelihood.policy import Policy, Reference
 from assent.objectives import Judged, Objective
 from assent.training.combining import GradientCombiner
-from assent.training.engine import Engine
+from assent.training.engine import Engine, trained_parameters
 from assent.training.gathering import Part, gathered, joined, parts_of, requiring_gradient
 from assent.training.order import mixed_seed
 from assent.training.seeding import seeds_of, without_idle
@@ -222,10 +222,10 @@ class _Pass:
 
     def _backward(self, value_of: Callable[[list[int], int | None], Tensor]) -> Tensor:
         """Runs every micro-batch, once for each term that is kept apart; returns the sum of all values."""
-        combiner, policy = self.function.combiner, self.function.policy
+        combiner = self.function.combiner
         if combiner is None:
             return self._run(value_of, None)
-        parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+        parameters = trained_parameters(self.function.policy)
         drawing = getattr(combiner, "generator", None)
         if isinstance(drawing, torch.Generator):
             drawing.manual_seed(mixed_seed(self.function.seed, self.number, 0x636F6D62))
