@@ -44,12 +44,20 @@ class SyncConfig(_Section):
     mix: float = Field(0.6, gt=0, le=1, description="Share of the policy's weights in each update.")
 
 
+class ContrastConfig(_Section):
+    """Two models whose log-ratio says what each token is worth: one that writes good answers, one that writes bad."""
+
+    positive: str = Field(description="Folder or hub name of a model (or adapter) trained on the pairs as they are.")
+    negative: str = Field(description="The same for one that was trained on the pairs reversed.")
+
+
 class ReferenceConfig(_Section):
     """What log-ratios are taken against. `reference: path` is short for `reference: {source: path}`."""
 
     source: str = Field("model", description="model (the starting policy), none, or a hub name or folder.")
     adapter: str | None = Field(None, description="An adapter on the starting weights that is the reference.")
     sync: SyncConfig | None = Field(None, description="Let the reference follow the policy.")
+    contrast: ContrastConfig | None = Field(None, description="The two models that weigh tokens (tis_dpo).")
     store: str | None = Field(
         None, description="Folder of the store of reference log-probabilities; default: the user's cache; none: live."
     )
@@ -161,6 +169,17 @@ class RolloutConfig(_Section):
     )
 
 
+class LatentsConfig(_Section):
+    """How latents are kept: `latents: {cache: 4}`."""
+
+    cache: int = Field(
+        1,
+        ge=1,
+        description="Cuts of each picture that are kept; a step takes one, alike for a whole comparison.",
+    )
+    folder: str | None = Field(None, description="Where; default: the user's cache.")
+
+
 class DiffusionConfig(_Section):
     """How a diffusion pipeline is aligned; `model` is then a folder of diffusers."""
 
@@ -184,8 +203,8 @@ class DiffusionConfig(_Section):
         None, description="Train on judged steps of the policy's own sampler; the data are then prompts."
     )
     inversion: InversionConfig | None = Field(None, description="Invert latents instead of drawing noise.")
-    latents: str | None = Field(
-        None, description="Folder that keeps latents and text embeddings; default: the cache."
+    latents: str | LatentsConfig | None = Field(
+        None, description="Folder that keeps latents and text embeddings, or {cache: n}; default: the user's cache."
     )
     samples: int = Field(4, ge=0, description="Prompts that are drawn before and after training, for the report.")
     sampler_steps: int = Field(25, ge=1, description="Steps of the sampler for these.")

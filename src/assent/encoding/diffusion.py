@@ -3,7 +3,9 @@
 A picture becomes the latents of the model's VAE (the mode of its posterior, scaled and shifted as the VAE's
 configuration says), or pixels where the model has none; a prompt becomes whatever the model's text encoders make of
 it. Both are kept in a content-keyed store, so that an epoch, a run or a sweep encodes nothing twice. Keeping latents
-fixes the crop and turns flips off: a picture is resized to the resolution and cut from its middle.
+fixes the crop and turns flips off: a picture is resized to the resolution and cut from its middle; or `variants` of
+each picture are kept, the further ones cut elsewhere along its longer side and perhaps mirrored, all pictures of a
+comparison alike, and a step takes one of them.
 """
 
 from __future__ import annotations
@@ -20,10 +22,13 @@ from torch import Tensor
 from assent.comparison import Candidate, Comparison, Media, Message, Prompt
 from assent.encoding.encoded import EncodedCandidate, EncodedComparison
 from assent.encoding.images import image_key, load_image
-from assent.errors import InputError
+from assent.encoding.views import MIDDLE, View, view_of
+from assent.errors import InputError, RunError
 from assent.work.store import ArrayStore
 
 LATENTS = "latents"
+VARIANTS = "latents_variants"
+"""Further variants of the latents, [variants - 1, ...]; the policy takes one of them all in a step."""
 ENCODED_AT_ONCE = 8
 
 
@@ -62,6 +67,7 @@ class _Picture:
 
     media: Media
     record: str
+    view: View = MIDDLE
 
 
 class DiffusionComparisons(Sequence[EncodedComparison]):
@@ -71,6 +77,7 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
         comparisons: each candidate's completion is an image; prompts may differ between candidates.
         encoders: of the model that will be trained.
         progress: called with (done, total) while encoding.
+        variants: how many cuts of each picture are kept.
 
     Raises:
         InputError: a candidate that is no picture, or one that cannot be read, naming the record.
@@ -81,23 +88,29 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
         comparisons: Sequence[Comparison],
         encoders: Encoders,
         progress: Callable[[int, int], None] | None = None,
+        variants: int = 1,
     ) -> None:
         self.comparisons = list(comparisons)
-        self.store = encoders.store
+        self.encoders, self.store = encoders, encoders.store
         self._columns = [comparison.ordered() for comparison in self.comparisons]
         images: dict[str, _Picture] = {}
         prompts: dict[str, str] = {}
-        self._keys: list[list[tuple[str, str]]] = []
+        self._keys: list[list[tuple[tuple[str, ...], str]]] = []
         for place, row in enumerate(self._columns):
             keys = []
+            views = [view_of(self.comparisons[place].key, number) for number in range(variants)]
             for candidate in row:
                 text = prompt_text(self.comparisons[place].prompt_of(candidate), self._name(place))
                 prompt = prompt_key(encoders.prompts, text)
                 prompts[prompt] = text
-                image = self._image_key(candidate, place, encoders)
-                images.setdefault(image, _Picture(_media(candidate, self._name(place)), self._name(place)))
-                keys.append((image, prompt))
+                cuts = []
+                for view in views:
+                    cuts.append(self._image_key(candidate, place, view))
+                    picture = _Picture(_media(candidate, self._name(place)), self._name(place), view)
+                    images.setdefault(cuts[-1], picture)
+                keys.append((tuple(cuts), prompt))
             self._keys.append(keys)
+        self._sources: dict[str, _Picture | str] = {**images, **prompts}
         self.encoded = self._fill(images, prompts, encoders, progress)
 
     def __len__(self) -> int:
@@ -118,8 +131,8 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
     def _one(self, place: int) -> EncodedComparison:
         comparison, columns = self.comparisons[place], self._columns[place]
         candidates = tuple(
-            EncodedCandidate((), (), 0, {LATENTS: self._read(image)[LATENTS], **self._read(prompt)}, (image, prompt))
-            for image, prompt in self._keys[place]
+            EncodedCandidate((), (), 0, {**self._latents(images), **self._read(prompt)}, (*images, prompt))
+            for images, prompt in self._keys[place]
         )
         names = sorted({name for candidate in columns for name in candidate.scores})
         nan = float("nan")
@@ -137,10 +150,22 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
             context=comparison.context,
         )
 
+    def _latents(self, keys: Sequence[str]) -> dict[str, Tensor]:
+        first, *others = (self._read(key)[LATENTS] for key in keys)
+        return {LATENTS: first, **({VARIANTS: torch.stack(others)} if others else {})}
+
     def _read(self, key: str) -> dict[str, Tensor]:
         arrays = self.store.get(bytes.fromhex(key))
         if arrays is None:
-            raise InputError("a stored latent is gone or damaged", where=str(self.store.folder), remedy="Run again")
+            # The index knew of it, but the record is damaged: it is made once more, in a newer shard.
+            source = self._sources[key]
+            pictures = [(key, source)] if isinstance(source, _Picture) else []
+            texts = [(key, source)] if isinstance(source, str) else []
+            self._encode(pictures, texts, self.encoders, None)
+            self.store.close_shard()
+            arrays = self.store.get(bytes.fromhex(key))
+        if arrays is None:
+            raise RunError(f"the store in {self.store.folder} does not keep what is written to it")
         return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
     def _fill(
@@ -173,15 +198,16 @@ class DiffusionComparisons(Sequence[EncodedComparison]):
         done, total = 0, len(pictures) + len(texts)
         for start in range(0, len(pictures), ENCODED_AT_ONCE):
             part = pictures[start : start + ENCODED_AT_ONCE]
-            latents = encoders.images.encode([load_image(one.media, one.record) for _, one in part])
+            latents = encoders.images.encode([one.view.of(load_image(one.media, one.record)) for _, one in part])
             for (key, _), latent in zip(part, latents, strict=True):
                 self.store.put(bytes.fromhex(key), {LATENTS: latent.float().cpu().numpy()})
             done = _told(progress, done + len(part), total)
         _encode_texts(texts, encoders.prompts, self.store, lambda more: _told(progress, done + more, total))
 
-    def _image_key(self, candidate: Candidate, place: int, encoders: Encoders) -> str:
+    def _image_key(self, candidate: Candidate, place: int, view: View) -> str:
         name = self._name(place)
-        return _key("image", encoders.images.key, image_key(_media(candidate, name), name))
+        content = image_key(_media(candidate, name), name)
+        return _key("image", self.encoders.images.key, content if view == MIDDLE else f"{content} {view}")
 
     def _name(self, place: int) -> str:
         return self.comparisons[place].key[:12]

@@ -13,7 +13,7 @@ be noise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from assent.encoding import EncodedComparison
+from assent.encoding.diffusion import LATENTS as LATENTS
+from assent.encoding.diffusion import VARIANTS
 from assent.errors import InputError
 from assent.likelihood.denoisers import Conditioning, denoiser_for
 from assent.likelihood.likelihoods import Likelihoods
@@ -28,13 +30,15 @@ from assent.likelihood.noising import Noising
 from assent.likelihood.policy import Batch, Policy
 from assent.likelihood.weighting import Weighting
 
-LATENTS = "latents"
-"""The medium that is denoised; every other medium of a candidate is conditioning of its denoiser."""
 NOISY, TARGET = "noisy", "target"
 """Entries of a batch whose noisy latents and targets are given instead of drawn."""
 LOG_SNR, WINNER_RESIDUAL = "log_snr", "winner_residual"
 """Statistics: log of signal over noise power; and w^2 <r, r_first> / D, where r is the row's residual (prediction
 minus target), r_first that of its comparison's first candidate under the same draw, and w the level's weight."""
+
+
+ROW_KEYS = "row_keys"
+"""Entry of a batch, where asked for: a hash of all that the network is shown, for each row."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class DiffusionPolicy(Policy):
 
     empty: EmptyPrompts | None = None
     """Set by whoever trains a model that is to keep following guidance; held-out steps never empty a prompt."""
+    names_rows = False
+    """Whether batches name their rows, for a store of reference errors."""
 
     def __init__(
         self, model: nn.Module, noising: Noising, draws: Draws | None = None, weighting: Weighting | None = None
@@ -132,7 +138,7 @@ class DiffusionPolicy(Policy):
             start = len(latents)
             emptied = self._emptied(comparison)
             for column, candidate in enumerate(comparison.candidates):
-                clean = candidate.media[LATENTS]
+                clean = self._variant(candidate.media, comparison.id)
                 if clean.shape != shape:
                     raise InputError(
                         "the images of a comparison must have one size, since they share their noise",
@@ -147,9 +153,9 @@ class DiffusionPolicy(Policy):
                 first += range(start, start + self.draws.count)
                 owner += [place * width + column] * self.draws.count
                 for name, value in {**candidate.media, **emptied}.items():
-                    if name != LATENTS:
+                    if name not in (LATENTS, VARIANTS):
                         conditioning.setdefault(name, []).extend([value] * self.draws.count)
-        return {
+        batch = {
             LATENTS: torch.stack(latents),
             "noise": torch.cat(noise),
             "index": torch.cat(index),
@@ -158,6 +164,7 @@ class DiffusionPolicy(Policy):
             "mask": mask,
             "conditioning": {name: torch.stack(values) for name, values in conditioning.items()},
         }
+        return {**batch, ROW_KEYS: row_keys(batch)} if self.names_rows else batch
 
     def drawn(self, record: str, shape: torch.Size) -> tuple[Tensor, Tensor]:
         """The draws of a record: indices of noise levels [n] and noise [n, ...]."""
@@ -167,12 +174,20 @@ class DiffusionPolicy(Policy):
         levels = self.draws.levels(self.noising, generator)
         return levels, torch.randn(self.draws.count, *shape, generator=generator)
 
+    def _variant(self, media: Mapping[str, Tensor], record: str) -> Tensor:
+        """One of the latents that are kept of a picture, the same for all pictures of the record in this step."""
+        if VARIANTS not in media or self._step[1] < 0 or self.draws.kind == "fixed":
+            return media[LATENTS]
+        digest = hashlib.sha256(repr(("variant", *self._step, record)).encode()).digest()
+        chosen = int.from_bytes(digest[:8], "big") % (len(media[VARIANTS]) + 1)
+        return media[LATENTS] if chosen == 0 else media[VARIANTS][chosen - 1]
+
     def _emptied(self, comparison: EncodedComparison) -> Conditioning:
         """The empty prompt's conditioning where this step trains the comparison under it, else nothing."""
         if self.empty is None or not self.empty.share or self._step[1] < 0:
             return {}
         # Where prompts are what is compared, an empty one would leave nothing to learn from.
-        if len({candidate.media_keys[1:] for candidate in comparison.candidates}) > 1:
+        if len({candidate.media_keys[-1:] for candidate in comparison.candidates}) > 1:
             return {}
         digest = hashlib.sha256(repr(("empty", *self._step, comparison.id)).encode()).digest()
         return self.empty.conditioning if int.from_bytes(digest[:8], "big") < self.empty.share * 2**64 else {}
@@ -218,3 +233,17 @@ class DiffusionPolicy(Policy):
             else:
                 raise InputError("a diffusion policy has no such statistic", field="statistics", found=name)
         return found
+
+
+def row_keys(batch: Batch) -> list[str]:
+    """A hash of all that the network is shown, for each row of a collated batch."""
+    shown = {name: batch[name] for name in (LATENTS, "noise", "index")} | dict(batch["conditioning"])
+    keys = []
+    for row in range(len(batch[LATENTS])):
+        digest = hashlib.sha256()
+        for name, values in sorted(shown.items()):
+            value = values[row].detach().cpu().contiguous()
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.view(-1).view(torch.uint8).numpy().tobytes())
+        keys.append(digest.hexdigest())
+    return keys

@@ -75,7 +75,7 @@ def load_pipeline(path: str, resolution: int | None = None, dtype: torch.dtype =
         raise InputError("diffusion needs diffusers", remedy="pip install 'assent[diffusion]'") from None
     _check_kind(path)
     try:
-        pipeline = DiffusionPipeline.from_pretrained(path, dtype=dtype, use_safetensors=True, **_left_out(path))
+        pipeline = DiffusionPipeline.from_pretrained(path, dtype=dtype, use_safetensors=True, **left_out(path))
     except (OSError, ValueError, json.JSONDecodeError) as error:
         raise InputError("cannot load the pipeline", where=path, found=str(error)[:300]) from error
     network = getattr(pipeline, "transformer", None) or pipeline.unet
@@ -240,7 +240,7 @@ def _tokenizer_hash(tokenizer: Any) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
 
-def _left_out(path: str) -> dict[str, None]:
+def left_out(path: str) -> dict[str, None]:
     """The third text encoder of Stable Diffusion 3, where it was saved without."""
     index = Path(path) / "model_index.json"
     if not index.is_file():

@@ -96,9 +96,17 @@ def plan_diffusion(
             "gradients": 4 * trained,
             "optimizer": 8 * trained,
         },
-        reference=_reference(config) if live else "none",
+        reference=_reference(config, needs) if live else "none",
         device=str(args.device),
     )
+
+
+def keeps_errors(config: RunConfig, needs: Needs) -> bool:
+    """Whether the reference's errors are kept on disk: its numbers must not change, nor the noise."""
+    section, reference = config.diffusion, config.reference
+    fixed = section is not None and section.noise != "fresh"
+    asked = reference is None or (reference.sync is None and reference.store != "none")
+    return fixed and asked and needs.reference and not needs.live_reference
 
 
 def rollout_of(config: RunConfig) -> RolloutConfig | None:
@@ -178,9 +186,10 @@ def diffusion_lora(config: RunConfig) -> Any:
         ) from error
 
 
-def _reference(config: RunConfig) -> str:
+def _reference(config: RunConfig, needs: Needs) -> str:
     given = config.reference
     source = "the starting network" if given is None or given.source == "model" else given.source
     if given is not None and given.sync is not None:
         return f"{source}, following the policy (live)"
-    return f"{source} ({'its adapter off' if config.peft else 'a frozen copy'}, live)"
+    kept = "errors kept" if keeps_errors(config, needs) else "live"
+    return f"{source} ({'its adapter off' if config.peft else 'a frozen copy'}, {kept})"

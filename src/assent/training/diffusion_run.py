@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from assent.comparison import content_key
-from assent.config import DiffusionConfig, RunConfig
+from assent.config import DiffusionConfig, LatentsConfig, RunConfig
 from assent.encoding.diffusion import DiffusionComparisons, Encoders, prompt_text
 from assent.encoding.diffusion_prompts import DiffusionPrompts
 from assent.errors import InputError
@@ -18,10 +18,11 @@ from assent.likelihood.adapters import add_adapter
 from assent.likelihood.denoisers import Conditioning
 from assent.likelihood.diffusion import DiffusionPolicy, Draws, EmptyPrompts
 from assent.likelihood.inversion import Inversion, InvertedDiffusionPolicy
-from assent.likelihood.pipelines import LoadedPipeline, PipelinePrompts, load_pipeline
+from assent.likelihood.pipelines import LoadedPipeline, PipelinePrompts, load_pipeline, weights_hash
 from assent.likelihood.policy import Policy, Reference
 from assent.likelihood.reference import FollowingReference, FrozenReference, start_reference
 from assent.likelihood.sampler_steps import SamplerStepPolicy
+from assent.likelihood.stored_errors import StoredErrors, reference_identity
 from assent.likelihood.stored_reference import default_store
 from assent.likelihood.weighting import Weighting
 from assent.objectives import Needs
@@ -29,7 +30,7 @@ from assent.training import run_folder
 from assent.training.alarms import Alarms
 from assent.training.arguments import training_arguments
 from assent.training.checkpoints import newest_complete
-from assent.training.diffusion_plan import budget_of, diffusion_lora, draws_of
+from assent.training.diffusion_plan import budget_of, diffusion_lora, draws_of, keeps_errors
 from assent.training.diffusion_prompts import build_rollout, step_policy
 from assent.training.diffusion_rollout import OnPolicyTrainer
 from assent.training.diffusion_saving import PICTURES, first_prompts, save_pipeline, write_pictures
@@ -53,8 +54,13 @@ def train_diffusion(setting: DiffusionSetting, tell: Tell, resume: bool = False)
     # What the model is told of no prompt at all; where there is none, nothing is emptied or guided.
     nothing = loaded.prompts.encode([""])[0] if isinstance(loaded.prompts, PipelinePrompts) else None
     nothing = None if nothing is None else {name: value.cpu() for name, value in nothing.items()}
+    # Before an adapter is put on the network, which is then no part of the reference.
+    keeping = keeps_errors(config, setting.objective.needs)
+    weights = weights_hash(loaded.network) if keeping else ""
     trainer = _trainer(setting, loaded, nothing, tell)
     reference = open_diffusion_reference(config, trainer.policy, setting.objective.needs)
+    if reference is not None and keeping:
+        reference = _keeping(config, trainer, reference, weights)
     if reference is not None:
         trainer.use_reference(reference)
     first = trainer.is_world_process_zero()
@@ -69,7 +75,13 @@ def train_diffusion(setting: DiffusionSetting, tell: Tell, resume: bool = False)
         tell({"event": "stage", "text": f"{path} is passed over: {reason}"})
     if found is not None and found.path is not None:
         tell({"event": "stage", "text": f"going on from {found.path}"})
-    trainer.train(str(found.path) if found and found.path else None)
+    try:
+        trainer.train(str(found.path) if found and found.path else None)
+    finally:
+        if isinstance(reference, StoredErrors):
+            reference.close()
+            known = f"{reference.found:,} reference errors were kept, {reference.computed:,} computed"
+            tell({"event": "stage", "text": known})
     if trainer.is_world_process_zero():
         if section.samples:
             _draw(setting, loaded, trainer, nothing, "after", tell)
@@ -135,6 +147,20 @@ def open_diffusion_reference(config: RunConfig, policy: Policy, needs: Needs) ->
     return FrozenReference(policy.around(other.network))
 
 
+def _keeping(config: RunConfig, trainer: PreferenceTrainer, reference: Reference, weights: str) -> StoredErrors:
+    """The reference with its errors on disk; `weights` is a hash of the network as it was."""
+    theirs = getattr(reference, "policy", None)
+    assert isinstance(theirs, DiffusionPolicy)
+    assert isinstance(trainer.policy, DiffusionPolicy)
+    if config.reference is not None and config.reference.source != "model":
+        weights = weights_hash(theirs.model)
+    given = config.reference.store if config.reference is not None else None
+    folder = Path(given) if given else default_store().parent / "diffusion-reference"
+    # Mixed precision is no property of the weights, and moves the errors.
+    precision = f"{weights} {trainer.args.bf16} {trainer.args.fp16} {trainer.args.device.type}"
+    return StoredErrors(reference, trainer.policy, ArrayStore(folder), reference_identity(theirs, precision))
+
+
 def _load(config: RunConfig, path: str) -> LoadedPipeline:
     section = config.diffusion or DiffusionConfig()
     dtype = config.weights_dtype or "float32"
@@ -171,7 +197,8 @@ def _policy(config: RunConfig, loaded: LoadedPipeline) -> DiffusionPolicy:
 
 def _store(setting: DiffusionSetting) -> ArrayStore:
     given = setting.section.latents
-    return ArrayStore(Path(given) if given else default_store().parent / "latents")
+    folder = given.folder if isinstance(given, LatentsConfig) else given
+    return ArrayStore(Path(folder) if folder else default_store().parent / "latents")
 
 
 def _encoding(tell: Tell) -> Callable[[int, int], None]:
@@ -191,7 +218,9 @@ def _encode(
 ) -> tuple[DiffusionComparisons, dict[str, DiffusionComparisons]]:
     encoders = Encoders(loaded.images, loaded.prompts, _store(setting))
     everything = [comparison for source in setting.train for comparison in source]
-    train = DiffusionComparisons(everything, encoders, _encoding(tell))
+    given = setting.section.latents
+    variants = given.cache if isinstance(given, LatentsConfig) else 1
+    train = DiffusionComparisons(everything, encoders, _encoding(tell), variants)
     tell({"event": "stage", "text": f"{train.encoded:,} pictures and prompts encoded, the others were kept"})
     return train, {name: DiffusionComparisons(part, encoders) for name, part in setting.evaluation.items()}
 

@@ -12,10 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from assent.config import DiffusionConfig
-from assent.encoding.diffusion import DiffusionComparisons, prompt_text
+from assent.encoding.diffusion import LATENTS, VARIANTS, DiffusionComparisons, prompt_text
 from assent.encoding.diffusion_prompts import DiffusionPrompts
 from assent.generation.diffusion import sample, seeded_noise
-from assent.likelihood.diffusion import LATENTS
 from assent.likelihood.pipelines import LoadedPipeline, latent_shape
 
 PICTURES = "pictures"
@@ -115,7 +114,7 @@ def first_prompts(data: DiffusionComparisons | DiffusionPrompts, count: int) -> 
             # The candidate under the comparison's own prompt.
             own = [at for at, one in enumerate(comparison.ordered()) if one.prompt is None]
             media = data[place].candidates[own[0] if own else 0].media
-            found[text] = {name: value for name, value in media.items() if name != LATENTS}
+            found[text] = {name: value for name, value in media.items() if name not in (LATENTS, VARIANTS)}
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assent.comparison import Comparison, Media
-from assent.config import DiffusionConfig, RunConfig
+from assent.config import DiffusionConfig, LatentsConfig, RunConfig
 from assent.encoding.diffusion import prompt_text
 from assent.encoding.images import load_image
 from assent.errors import InputError
@@ -98,9 +98,25 @@ def _refuse(config: RunConfig) -> None:
         ("quantization", config.quantization),
         ("model.adapter", config.model.adapter),
         ("reference.adapter", config.reference.adapter if config.reference else None),
-        ("reference.store", config.reference.store if config.reference else None),
     ):
         if value not in (None, "none"):
             raise InputError(
                 "not available for diffusion pipelines", where=config.where(field), field=field, remedy="Leave it out"
             )
+    section = config.diffusion or DiffusionConfig()
+    store = config.reference.store if config.reference else None
+    if store not in (None, "none") and section.noise == "fresh":
+        raise InputError(
+            "fresh noise gives a reference no number that could be kept",
+            where=config.where("reference.store"),
+            field="reference.store",
+            remedy="Set diffusion.noise to {fixed: 4}, or leave it out",
+        )
+    if isinstance(section.latents, LatentsConfig) and section.latents.cache > 1 and section.noise != "fresh":
+        raise InputError(
+            "fixed noise belongs to one cut of a picture",
+            where=config.where("diffusion.latents"),
+            field="diffusion.latents.cache",
+            found=str(section.latents.cache),
+            remedy="Set diffusion.noise to fresh, or the cache to 1",
+        )
