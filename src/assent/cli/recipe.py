@@ -47,7 +47,9 @@ def show_recipe(
 def run_recipe(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="A name of `assent recipe list`.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run; a recipe that can runs on tiny stand-ins.")
+    ] = False,
 ) -> None:
     """Runs a recipe; whatever follows the name is passed on to it.
 
@@ -56,12 +58,14 @@ def run_recipe(
       assent recipe run demo --output demo-report
     """
     module = load(name)
+    small = "dry" in inspect.signature(module.main).parameters
     if dry_run:
         typer.echo(_story(module))
         typer.echo(f"\nwould run {module.__name__}.main({context.args})")
-        return
+        if not small:
+            return
     try:
-        module.main(context.args)
+        module.main(context.args, **({"dry": True} if dry_run else {}))
     except SystemExit as stop:
         # A recipe parses its own options; argparse has already said what is wrong with them.
         raise typer.Exit(stop.code if isinstance(stop.code, int) else 2) from None

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -79,6 +82,26 @@ class Direction:
                 expected=self.reward_model,
                 remedy="Learn it again in this one",
             )
+
+    def save(self, path: Path) -> None:
+        """Writes it as safetensors; what it belongs to stands in the file's metadata."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"omega": repr(self.omega), "reward_model": self.reward_model}
+        save_file({"direction": self.vector.contiguous()}, path, metadata=facts)
+
+    @classmethod
+    def load(cls, path: Path) -> Direction:
+        """What `save` wrote.
+
+        Raises:
+            InputError: not such a file.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                facts, vector = file.metadata() or {}, file.get_tensor("direction")
+            return cls(vector, float(facts["omega"]), facts["reward_model"])
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise InputError("not a learned direction", where=str(path), found=str(error)[:120]) from None
 
 
 def learn_direction(

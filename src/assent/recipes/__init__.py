@@ -9,10 +9,14 @@ _NAMES = (
     "community_alignment",
     "constitution",
     "context_aware",
+    "d2_align",
     "demo",
     "diffusion_demo",
+    "diffusion_dpo",
     "gpm",
     "hybrid_routing",
+    "inpo",
+    "mapo",
     "more",
     "osp",
     "p_aligner",
@@ -25,6 +29,7 @@ _NAMES = (
     "reward_models",
     "rrr",
     "selfie",
+    "tpo_free_lunch",
     "wildfeedback",
 )
 

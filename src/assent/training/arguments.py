@@ -133,5 +133,8 @@ def _checkpointing(args: TrainingArguments, policy: Policy) -> None:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
     elif hasattr(model, "gradient_checkpointing_enable"):
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    elif hasattr(model, "enable_gradient_checkpointing"):
+        # Networks of diffusers, which take no options.
+        model.enable_gradient_checkpointing()
     else:
         raise InputError("the model cannot recompute activations", field="training.gradient_checkpointing")

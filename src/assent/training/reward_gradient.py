@@ -160,6 +160,7 @@ def known_noise(
         rising = bool(noising.noise[-1] > noising.noise[0])
         level = torch.randint(low, high, (len(start),), generator=generator)
         before = level - stride if rising else level + stride
+        level, before = level.to(start.device), before.to(start.device)
         if not rising:
             level, before = level.clamp(max=noising.steps - 1 - stride), before.clamp(max=noising.steps - 1)
         noise = torch.randn(start.shape, generator=generator).to(start)
