@@ -89,7 +89,13 @@ def add_measures(report: Report, profiles: Profiles) -> None:
             if isinstance(value := getattr(profile, name), Interval)
         ]
         if rows:
-            report.figure(interval_chart(rows, caption, neutral), caption)
+            report.figure(interval_chart(rows, caption, neutral), f"{caption}. {_how_to_read(neutral)}")
+
+
+def _how_to_read(neutral: float | None) -> str:
+    """What the marks of an interval chart mean."""
+    bars = "Dots are estimates, bars their 95% intervals"
+    return f"{bars}." if neutral is None else f"{bars}; grey where the interval holds {neutral:g}, the dashed line."
 
 
 def measures_row(name: str, profile: Profile) -> dict[str, Any]:
@@ -97,8 +103,8 @@ def measures_row(name: str, profile: Profile) -> dict[str, Any]:
     row: dict[str, Any] = {
         "run": name,
         "ranked right (log-ratio)": _percent(profile.by_log_ratio),
-        "(log-probability)": _percent(profile.by_policy),
-        "(per token)": _percent(profile.by_mean),
+        "ranked right (log-probability)": _percent(profile.by_policy),
+        "ranked right (per token)": _percent(profile.by_mean),
     }
     if profile.dimensions:
         row |= {f"ranked right: {name}": _percent(value) for name, value in profile.dimensions.items()}

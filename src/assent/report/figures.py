@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK = "#1f2933"
 FAINT = "#9aa5b1"
@@ -20,6 +21,9 @@ COLOURS = ("#2563a8", "#c2571a", "#2f855a", "#9b2c5e", "#6b5ca5", "#8a6d1b", "#3
 
 LARGEST_SVG = 400_000
 """Bytes beyond which a drawing is stored as pixels: a scatter of 100,000 points is no longer a drawing."""
+
+MOST_INSIDE = 4
+"""Names that a legend has room for among the lines; more stand beside them."""
 
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
@@ -43,7 +47,12 @@ def line_chart(series: Series, x_label: str, y_label: str) -> Figure:
         axes.plot(x, y, color=colour, label=name, linewidth=1.8, marker="o" if len(x) < 2 else None)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    if len(series) > 1:
+    if all(float(value).is_integer() for x, _ in series.values() for value in x):
+        # Steps and counts: half a step is none.
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(series) > MOST_INSIDE:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    elif len(series) > 1:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
