@@ -241,7 +241,7 @@ def test_orchestrator_scalarised_reward() -> None:
     np.testing.assert_allclose(scalarised(weights, rewards), case["expected"]["reward"], atol=1e-12)
 
 
-def planted(seed: int, by_prompt: bool) -> tuple[float, float, float]:
+def planted(seed: int, by_prompt: bool, **adapter_options: Any) -> tuple[float, float, float]:
     """Mean utility on new prompts of the adapter, of the best fixed weights, and of the ideal weights."""
     torch.manual_seed(seed)
     mixing = torch.randn(3, 8)
@@ -254,8 +254,8 @@ def planted(seed: int, by_prompt: bool) -> tuple[float, float, float]:
     preferred = drawn.gather(1, utility[:600].gather(1, drawn).argmax(dim=1, keepdim=True))
     rewards = candidates[:600].gather(1, preferred[:, :, None].expand(-1, -1, 3))[:, 0]
     targets = target_weights(Normalisation.fit(rewards)(rewards))
-    adapter = PromptWeights(8, ["a", "b", "c"], hidden=0, floor=0.0)
-    held, constant = adapter.fit(features[:600], targets, epochs=60, learning_rate=2e-2, seed=seed)
+    adapter = PromptWeights(8, ["a", "b", "c"], **adapter_options)
+    held, constant = adapter.fit(features[:600], targets, seed=seed)
     assert not by_prompt or held < constant
 
     def reached(weights: torch.Tensor) -> float:
@@ -268,11 +268,12 @@ def planted(seed: int, by_prompt: bool) -> tuple[float, float, float]:
     return found, max(reached(one.expand(600, 3)) for one in grid), reached(ideal[600:])
 
 
-def test_weights_by_prompt_beat_the_best_fixed_ones_only_where_prompts_differ() -> None:
-    adapter, fixed, oracle = planted(0, by_prompt=True)
+@pytest.mark.parametrize("options", [{}, {"hidden": 0, "floor": 0.0}], ids=["default", "linear"])
+def test_weights_by_prompt_beat_the_best_fixed_ones_only_where_prompts_differ(options: dict[str, Any]) -> None:
+    adapter, fixed, oracle = planted(0, by_prompt=True, **options)
     assert adapter > fixed + 0.5
     assert adapter > 0.85 * oracle
-    adapter, fixed, oracle = planted(0, by_prompt=False)
+    adapter, fixed, oracle = planted(0, by_prompt=False, **options)
     assert adapter < fixed + 0.05
 
 

@@ -91,10 +91,14 @@ def scalarised(weights: Tensor, normalised: Tensor) -> Tensor:
 class PromptWeights(nn.Module):
     """The adapter: [N, H] prompt vectors to [N, K] logits of weights; untrained it weighs all objectives equally.
 
+    Features are standardised one by one over the training prompts. A layer norm, which takes out each vector's own
+    mean and length, loses what a prompt says by them: on eight planted features it reached .65-.89 of the oracle
+    where this reaches .92-.94.
+
     Args:
         size: H.
         objectives: their names, K of them.
-        hidden: units of its one hidden layer, behind a layer norm; 0: linear, for a few hundred prompts.
+        hidden: units of its one hidden layer; 0: linear.
         floor: the least weight of an objective; safety should get a floor, not a learnt weight alone.
     """
 
@@ -104,15 +108,19 @@ class PromptWeights(nn.Module):
             raise InputError("the floors leave nothing to distribute", field="floor", found=str(floor))
         self.objectives = tuple(objectives)
         self.floor = floor
+        self.shift: Tensor
+        self.scale: Tensor
         last = nn.Linear(hidden or size, len(objectives))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        before = (nn.LayerNorm(size), nn.Linear(size, hidden), nn.GELU()) if hidden else ()
+        before = (nn.Linear(size, hidden), nn.GELU()) if hidden else ()
         self.network = nn.Sequential(*before, last)
+        self.register_buffer("shift", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [N, K]."""
-        logits: Tensor = self.network(features)
+        logits: Tensor = self.network((features - self.shift) / self.scale)
         return logits
 
     def weights(self, features: Tensor) -> Tensor:
@@ -129,6 +137,9 @@ class PromptWeights(nn.Module):
         order = torch.randperm(len(features), generator=generator)
         held = max(1, len(order) // 10)
         test, train = order[:held], order[held:]
+        spread = features[train].std(dim=0, correction=0)
+        self.shift = features[train].mean(dim=0)
+        self.scale = torch.where(spread > 0, spread, torch.ones_like(spread))
         optimizer = torch.optim.AdamW(self.parameters(), lr=learning_rate, weight_decay=0.01)
         lowest, kept, waited = math.inf, {n: v.clone() for n, v in self.state_dict().items()}, 0
         for _ in range(epochs):
@@ -191,8 +202,12 @@ class Orchestrator:
             state.pop("normalisation.scale"),
             float(info["limit"]) if info["limit"] else None,
         )
-        linear = "network.0.bias" in state and "network.1.weight" not in state
-        hidden, size = (0, state["network.0.weight"].shape[1]) if linear else state["network.1.weight"].shape
+        if "shift" not in state:
+            raise InputError(
+                "the orchestrator was written by an earlier version", where=str(folder), remedy="Train it again"
+            )
+        rows, size = state["network.0.weight"].shape
+        hidden = rows if "network.2.weight" in state else 0
         adapter = PromptWeights(size, info["objectives"].split("\n"), hidden, float(info["floor"]))
         adapter.load_state_dict(state)
         return cls(adapter, normalisation, load_encoder(folder / "encoder"))
