@@ -49,9 +49,10 @@ def alignment_gap(
     from dataclasses import asdict
 
     from assent.evaluation import alignment_gap as gap
+    from assent.evaluation.policy_ranking import two_sided
     from assent.readers import read
 
-    comparisons = [c for c in read(file).comparisons if len({x.score for x in c.answers if x.judged}) == 2]
+    comparisons = [comparison for comparison in read(file).comparisons if two_sided(comparison)]
     shares = [_share(comparison, votes) for comparison in comparisons]
     options = scorer_options(
         reference=reference,
@@ -85,9 +86,10 @@ def alignment_gap(
 
 def _share(comparison: Any, votes: float | None) -> float:
     """The share of raters who prefer the better of two answers."""
-    if comparison.confidence is not None:
-        return float(max(comparison.confidence, 1 - comparison.confidence))
-    if votes is None:
+    from assent.evaluation.policy_ranking import vote_share
+
+    share = vote_share(comparison, votes)
+    if share is None:
         raise InputError(
             "the idealised accuracy needs to know how raters voted",
             where=comparison.key[:12],
@@ -95,4 +97,4 @@ def _share(comparison: Any, votes: float | None) -> float:
             found="none",
             remedy="Give shares in the data, or one for all with `--votes` (0.75 where one person judged)",
         )
-    return votes
+    return share

@@ -55,6 +55,10 @@ def preference_model(
     gold: Annotated[
         str | None, typer.Option(help="Name of the score taken as true reward: adds a best-of-n curve.")
     ] = None,
+    votes: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=1, help="With --reference: share of raters for pairs without a confidence."),
+    ] = None,
     smallest_cell: Annotated[int, typer.Option(min=1, help="Pairs below which an annotator is not named.")] = 10,
     reference: Annotated[str | None, typer.Option(help="Reference of an implicit reward: a model folder.")] = None,
     beta: Annotated[float, typer.Option(help="Scale of an implicit reward; calibration depends on it.")] = 1.0,
@@ -81,7 +85,9 @@ def preference_model(
 
     On judged comparisons: accuracy with intervals by group and annotator, calibration (ECE, reliability, fitted
     temperature), cycles, length, position and style bias, agreement beyond chance, and use of the criterion where
-    verdicts flip with it. With --benchmark: the published numbers by the published rules; a tie is wrong.
+    verdicts flip with it; for a policy with --reference its ranking accuracy, the best that training could reach
+    (where --votes or confidences say how raters voted) and how hard its pairs are. With --benchmark: the published
+    numbers by the published rules; a tie is wrong.
 
     Examples:
 
@@ -91,6 +97,8 @@ def preference_model(
 
       assent eval preference-model prefs.jsonl --model judge:http://localhost:8000/v1 --judge-model my-judge
     """
+    from assent.evaluation.preference_report import ReportOptions
+
     options = scorer_options(
         reference=reference,
         beta=beta,
@@ -111,7 +119,7 @@ def preference_model(
     if benchmark is not None:
         numbers = benchmark_numbers(benchmark, files, scorer, legacy_xstest)
     else:
-        numbers = _comparison_numbers(files, scorer, bins, gold, smallest_cell, seed)
+        numbers = _comparison_numbers(files, scorer, ReportOptions(bins, gold, smallest_cell, seed, votes, beta))
     said = verdict_line(scorer)
     if said is not None:
         typer.echo(f"{said}; its answers are kept in {kept}", err=True)
@@ -144,10 +152,8 @@ def benchmark_numbers(name: str, files: list[Path], scorer: Any, legacy_xstest: 
     return asdict(found(scorer, rows))
 
 
-def _comparison_numbers(
-    files: list[Path], scorer: Any, bins: int, gold: str | None, smallest_cell: int, seed: int
-) -> dict[str, Any]:
-    from assent.evaluation.preference_report import ReportOptions, preference_report
+def _comparison_numbers(files: list[Path], scorer: Any, options: Any) -> dict[str, Any]:
+    from assent.evaluation.preference_report import preference_report
     from assent.readers import read
 
     comparisons = [comparison for path in files for comparison in read(path).comparisons]
@@ -156,7 +162,7 @@ def _comparison_numbers(
         for start in range(0, len(comparisons), 128):
             scored += scorer.score(comparisons[start : start + 128])
             status.update(f"scored {len(scored)} of {len(comparisons)}")
-    return preference_report(comparisons, scored, ReportOptions(bins, gold, smallest_cell, seed))
+    return preference_report(comparisons, scored, options)
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:

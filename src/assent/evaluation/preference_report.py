@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,12 +11,13 @@ from typing import Any
 from assent.comparison import Comparison, content_key
 from assent.errors import InputError
 from assent.evaluation.accuracy import SMALLEST_CELL, accuracy, accuracy_by, worst_tenth
-from assent.evaluation.agreement import cohen_kappa, krippendorff_alpha
+from assent.evaluation.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from assent.evaluation.best_of_n import best_of_n_curve
 from assent.evaluation.bias import length_bias, position_bias, style_biases
 from assent.evaluation.calibration import calibration
 from assent.evaluation.context_use import context_use
 from assent.evaluation.pair_outcomes import PairOutcome, pair_outcomes
+from assent.evaluation.policy_ranking import policy_ranking
 from assent.evaluation.transitivity import transitivity
 from assent.preference_models import Scored
 
@@ -29,12 +31,16 @@ class ReportOptions:
         gold: name of the score that is taken as the true reward in the best-of-n curve.
         smallest_cell: pairs below which an annotator is not named.
         seed: of the bootstrap.
+        votes: share of raters for pairs without a confidence, for what a policy's training could reach.
+        beta: of that training.
     """
 
     bins: int = 10
     gold: str | None = None
     smallest_cell: int = SMALLEST_CELL
     seed: int = 0
+    votes: float | None = None
+    beta: float = 0.1
 
 
 def preference_report(
@@ -59,9 +65,13 @@ def preference_report(
         "agreement": {
             "cohen_kappa_with_judge": _kappa(rows),
             "krippendorff_alpha_of_annotators": krippendorff_alpha(people) if people else None,
+            **_fleiss(people),
         },
         "context_use": asdict(context_use(reversals)) if reversals else None,
     }
+    ranking = policy_ranking(comparisons, scored, options.votes, options.beta)
+    if ranking is not None:
+        report["policy_ranking"] = ranking
     if options.gold is not None:
         report["best_of_n"] = [asdict(point) for point in _curve(comparisons, scored, options)]
     return report
@@ -73,6 +83,21 @@ def _kappa(rows: Sequence[PairOutcome]) -> float | None:
     model = [row.preferred_first == (row.gap > 0) if row.gap else None for row in rows]
     value = cohen_kappa([str(x) for x in judge], [str(x) for x in model])
     return None if math.isnan(value) else value
+
+
+def _fleiss(people: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+    """Fleiss' kappa of the annotators over the pairs that the most usual number of them judged, and how many."""
+    votes = [[value for value in column if value is not None] for column in zip(*people, strict=True)]
+    if not votes:
+        return {"fleiss_kappa_of_annotators": None}
+    judges = Counter(map(len, votes)).most_common(1)[0][0]
+    used = [(sum(map(bool, one)), len(one) - sum(map(bool, one))) for one in votes if len(one) == judges]
+    kappa = fleiss_kappa(used)
+    return {
+        "fleiss_kappa_of_annotators": None if math.isnan(kappa) else kappa,
+        "fleiss_pairs": len(used),
+        "fleiss_annotators_each": judges,
+    }
 
 
 def annotator_table(comparisons: Sequence[Comparison]) -> list[list[float | None]]:

@@ -119,7 +119,7 @@ class RelevanceScorer:
         return [self._one(comparison) for comparison in comparisons]
 
     def _one(self, comparison: Comparison) -> Scored:
-        query_type = str(comparison.meta.get("query_type", OPEN))
+        query_type = str(comparison.meta.get("query_type", OPEN)).upper().replace("-", "")
         against = prompt_text(comparison.prompt)
         if query_type == CONSTRAINED and self.reward.branching:
             reference = comparison.meta.get("reference")
