@@ -12,7 +12,7 @@ def test_a_long_legend_stands_beside_the_lines(count: int, inside: bool) -> None
     legend = axes.get_legend()
     assert legend is not None
     figure.canvas.draw()
-    assert (legend.get_window_extent().x1 <= axes.get_window_extent().x1 + 1) is inside
+    assert bool(legend.get_window_extent().x1 <= axes.get_window_extent().x1 + 1) is inside
 
 
 def test_steps_are_whole() -> None:
