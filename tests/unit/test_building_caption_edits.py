@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from assent.building.caption_checks import CaptionChecks
 from assent.building.caption_edits import Edit, ModelEditor, RuleEditor, edit_captions, parsed_edits, rejection
 from assent.comparison import Candidate, Comparison, Media, Prompt
+from assent.errors import InputError
 from assent.generation import Sample, Sampling
 from assent.objectives import build_objective
 from assent.training.matching import match
@@ -111,3 +113,57 @@ def test_the_command_writes_pairs(tmp_path: Path) -> None:
         main(["build", "caption-edits", str(source), str(out)])
     assert ended.value.code == 0
     assert len(read(out).comparisons) >= 2
+
+
+def test_a_true_caption_is_no_edit() -> None:
+    class Scripted:
+        name = "scripted"
+
+        def __call__(self, captions: Sequence[str]) -> list[list[Edit]]:
+            return [[Edit("a red boat at sea", "content"), Edit("a blue boat", "attribute")] for _ in captions]
+
+    found = edit_captions(captioned("a red boat", "A red boat, at sea"), Scripted())
+    assert {one.candidates[1].prompt for one in found.comparisons} == {"a blue boat"}
+    assert found.left_out["edits refused (content): a caption of the same picture"] == 1
+    assert found.left_out["edits refused (content): equal to the caption"] == 1
+
+
+def test_edits_outside_the_bounds_of_the_text_encoder_are_refused_and_counted() -> None:
+    class Scripted:
+        name = "scripted"
+
+        def __call__(self, captions: Sequence[str]) -> list[list[Edit]]:
+            return [
+                [Edit(f"{caption} {word}", "content") for word in ("same", "fine", "far")] for caption in captions
+            ]
+
+    asked: list[int] = []
+
+    def cosines(captions: Sequence[str], edits: Sequence[str]) -> list[float]:
+        asked.append(len(captions))
+        assert all(edit.startswith(caption) for caption, edit in zip(captions, edits, strict=True))
+        return [{"same": 0.999, "fine": 0.8, "far": 0.1}[edit.split()[-1]] for edit in edits]
+
+    checks = CaptionChecks(cosines=cosines)
+    found = edit_captions(captioned("a red boat", "a white house"), Scripted(), checks=checks)
+    assert asked == [6]
+    assert [one.candidates[1].prompt for one in found.comparisons] == ["a red boat fine", "a white house fine"]
+    assert found.left_out["edits refused (content): the text encoder cannot tell it from the caption"] == 2
+    assert found.left_out["edits refused (content): too far from the caption"] == 2
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "clip"])
+def test_a_text_encoder_of_a_folder_says_what_it_reads_and_how_near_captions_are(tmp_path: Path, kind: str) -> None:
+    from assent.building.caption_checks import open_text_encoder
+    from tests.tiny_diffusion import save_tiny_clip, save_tiny_pipeline
+
+    folder = save_tiny_clip(tmp_path) if kind == "clip" else save_tiny_pipeline(tmp_path, "stable_diffusion")
+    encoder = open_text_encoder(folder)
+    # 16 tokens, of which two are the start and the end: 14 letters.
+    assert encoder.seen("abcdefghijklmnop") == encoder.seen("abcdefghijklmnxy")
+    assert encoder.seen("abc") != encoder.seen("abd")
+    same, other = encoder.cosines(["a dog", "a dog"], ["a dog", "a cat"])
+    assert same == pytest.approx(1.0, abs=1e-5)
+    assert other < 0.99999
+    with pytest.raises(InputError, match="no text encoder"):
+        open_text_encoder(tmp_path / "nowhere")

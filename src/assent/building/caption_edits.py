@@ -6,7 +6,8 @@ edited one.
 
 The rule editor swaps one word for another of its class, or, where no class has a word, the last word that means
 something for that of another caption. Edits are refused that change nothing, that reword only, that change more than
-half of the words, or that the text encoder would cut off. The checks and the lexicons are ours.
+half of the words, that are captions of the same picture, or that the text encoder does not see. The checks
+(`caption_checks`) and the lexicons are ours.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import json
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from assent.building.built import Built, counted
+from assent.building.caption_checks import STOP_WORDS, WORD, CaptionChecks, rejection, words
 from assent.comparison import Candidate, Comparison, Media, content_key
 from assent.encoding.diffusion import prompt_text
 from assent.generation import Generator, Sampling
@@ -63,13 +65,6 @@ LEXICONS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 """Classes of words by rule; a word is swapped for another of its class."""
-
-STOP_WORDS = frozenset(
-    ("a", "an", "the", "of", "and", "or", "is", "are", "was", "were", "be", "with", "to", "for", "it", "its", "this",
-     "that", "there", "at", "by", "as")
-)  # fmt: skip
-"""Words whose change alone changes no meaning; places (in, on, under) are none of them."""
-WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -174,35 +169,11 @@ def parsed_edits(text: str) -> list[Edit]:
     ]
 
 
-def rejection(
-    caption: str, edited: str, seen: Callable[[str], Hashable] | None = None, largest_change: float = 0.5
-) -> str | None:
-    """Why an edit is refused, or None.
-
-    Args:
-        caption: the picture's own.
-        edited: the edit.
-        seen: what a text encoder reads of a caption (its token ids, cut to their length); None: everything.
-        largest_change: share of the longer caption's words that may change.
-    """
-    before, after = _words(caption), _words(edited)
-    if not after or before == after:
-        return "equal to the caption"
-    if Counter(w for w in before if w not in STOP_WORDS) == Counter(w for w in after if w not in STOP_WORDS):
-        return "only reworded"
-    kept = sum((Counter(before) & Counter(after)).values())
-    if 1 - kept / max(len(before), len(after)) > largest_change:
-        return "changes more than half of the words"
-    if seen is not None and seen(caption) == seen(edited):
-        return "beyond what the text encoder reads"
-    return None
-
-
 def edit_captions(
     comparisons: Sequence[Comparison],
     editor: Editor,
     form: Form = "pairs",
-    seen: Callable[[str], Hashable] | None = None,
+    checks: CaptionChecks = CaptionChecks(),
 ) -> Built:
     """Comparisons of a picture's caption with each accepted edit of it.
 
@@ -211,26 +182,60 @@ def edit_captions(
         editor: who edits.
         form: `pairs`: one picture under two prompts (TDPO); `labels`: the picture under its caption, labelled good,
             and under each edit, labelled bad (TKTO).
-        seen: as in `rejection`.
+        checks: what a text encoder has to say of the edits.
     """
     reasons: Counter[str] = Counter()
     pictures = [found for comparison in comparisons if (found := _captioned(comparison, reasons)) is not None]
-    made: list[Comparison] = []
+    known = known_captions(comparisons) if checks.known is None else checks.known
     edits = editor([caption for _, caption in pictures]) if pictures else []
+    accepted: list[list[Edit]] = []
     for (image, caption), proposed in zip(pictures, edits, strict=True):
-        accepted = []
-        for edit in {one.caption: one for one in proposed}.values():
-            reason = rejection(caption, edit.caption, seen)
-            if reason is None:
-                accepted.append(edit)
-            else:
-                reasons[f"edits refused ({edit.rule}): {reason}"] += 1
-        reasons["repeated edits"] += len(proposed) - len({one.caption for one in proposed})
-        if not accepted:
+        distinct = list({one.caption: one for one in proposed}.values())
+        reasons["repeated edits"] += len(proposed) - len(distinct)
+        why = [
+            rejection(caption, edit.caption, checks.seen)
+            or ("a caption of the same picture" if tuple(words(edit.caption)) in known.get(image, ()) else None)
+            for edit in distinct
+        ]
+        accepted.append(_kept(distinct, why, reasons))
+    _by_distance(pictures, accepted, checks, reasons)
+    made: list[Comparison] = []
+    for (image, caption), own in zip(pictures, accepted, strict=True):
+        if own:
+            made += _records(image, caption, own, editor.name, form)
+        else:
             reasons["captions without an edit"] += 1
-            continue
-        made += _records(image, caption, accepted, editor.name, form)
     return Built(made, counted(reasons))
+
+
+def known_captions(comparisons: Sequence[Comparison]) -> dict[Media, set[tuple[str, ...]]]:
+    """The words of every caption that each picture has in the data."""
+    known: dict[Media, set[tuple[str, ...]]] = {}
+    for comparison in comparisons:
+        found = _captioned(comparison, Counter())
+        if found is not None:
+            known.setdefault(found[0], set()).add(tuple(words(found[1])))
+    return known
+
+
+def _by_distance(
+    pictures: Sequence[tuple[Media, str]],
+    accepted: list[list[Edit]],
+    checks: CaptionChecks,
+    reasons: Counter[str],
+) -> None:
+    """Takes out the edits that the text encoder refuses, all asked at once."""
+    captions = [caption for (_, caption), own in zip(pictures, accepted, strict=True) for _ in own]
+    why = iter(checks.by_distance(captions, [edit.caption for own in accepted for edit in own]))
+    for place, own in enumerate(accepted):
+        accepted[place] = _kept(own, [next(why) for _ in own], reasons)
+
+
+def _kept(edits: Sequence[Edit], why: Sequence[str | None], reasons: Counter[str]) -> list[Edit]:
+    for edit, reason in zip(edits, why, strict=True):
+        if reason is not None:
+            reasons[f"edits refused ({edit.rule}): {reason}"] += 1
+    return [edit for edit, reason in zip(edits, why, strict=True) if reason is None]
 
 
 def _records(image: Media, caption: str, edits: Sequence[Edit], editor: str, form: Form) -> list[Comparison]:
@@ -277,7 +282,3 @@ def _last_word(caption: str) -> str | None:
 
 def _replaced(caption: str, word: str, other: str) -> str:
     return re.sub(rf"\b{re.escape(word)}\b(?!.*\b{re.escape(word)}\b)", lambda _: other, caption, flags=re.DOTALL)
-
-
-def _words(caption: str) -> list[str]:
-    return [word.lower() for word in WORD.findall(caption)]
