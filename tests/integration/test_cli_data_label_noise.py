@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assent.cli.main import main
 from assent.comparison import Candidate, Comparison, from_dict, to_dict
 from assent.preference_models.fit import FitOptions, train_preference_model
+from tests.tiny import save_tiny_lm
 
 GOOD = ["kind", "clear", "right", "helpful", "careful"]
 BAD = ["rude", "vague", "wrong", "useless", "lazy"]
@@ -88,6 +91,31 @@ def test_planted_flips_are_found_by_a_preference_model(
     for who, parity in ((careless, 1), (careful, 0)):
         right = 1 - sum(turned[parity::2]) / 400
         assert who["right"] == pytest.approx(right, abs=TOLERANCE)
+
+
+def test_a_policy_against_its_reference_finds_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tiny language model that read good texts, against itself before."""
+    reference, policy = save_tiny_lm(tmp_path / "reference"), tmp_path / "policy"
+    tokenizer = AutoTokenizer.from_pretrained(reference)
+    model = AutoModelForCausalLM.from_pretrained(reference)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    read = [" ".join(random.Random(at).choices(GOOD, k=6)) for at in range(60)]
+    for text in read:
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+        optimizer.zero_grad()
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+    for saved in (model, tokenizer):
+        saved.save_pretrained(policy)
+    rows, turned = records(200, 8, 2 * FLIPPED * 2 / 3)
+    data = write(tmp_path / "prefs.jsonl", rows)
+    found = audited(capsys, data, "--model", policy, "--reference", reference, "--suspicious", 20)
+    low, high = found["noise_rate_95"]
+    assert low - 0.01 <= sum(turned) / 200 <= high + 0.01
+    lines = [int(row["where"].rpartition(":")[2]) - 1 for row in found["suspicious"]]
+    assert sum(turned[line] for line in lines) >= 14
+    assert run("data", "audit", data, "--model", policy, "--reference", tmp_path / "none") == 2
+    assert "none" in capsys.readouterr().err
 
 
 def test_clean_labels_are_not_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
