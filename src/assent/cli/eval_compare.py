@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from assent.cli import paid_work
+from assent.cli import paid_work, shown
+from assent.cli import work_options as o
+from assent.cli.compare_trust import Tables, Trust, checked_second, own_names, rating_tables
+from assent.cli.eval_scores import CAPTIONS
 from assent.cli.judges import By, Connection, How, JudgeOptions, check_judge, open_judge
 from assent.errors import InputError
 
@@ -31,24 +31,33 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Answers of the first system, one per prompt.")],
     second: Annotated[Path, typer.Argument(help="Answers of the second system to the same prompts.")],
     by: Annotated[By, typer.Option("--judge", help="Who judges.")],
-    rubric: Annotated[str, typer.Option(help="Built-in rubric, or the path of your own YAML file.")] = "helpful",
+    rubric: o.RubricName = "helpful",
     mode: Annotated[How, typer.Option(help="How the rubric is asked.")] = How.pairwise,
-    model: Annotated[str | None, typer.Option(help="Model folder, or the model's name at the endpoint.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible base URL.")] = None,
-    labels: Annotated[bool, typer.Option(help="Read the probability of the label in place of text.")] = False,
-    reference: Annotated[str | None, typer.Option(help="scorer: reference of a policy's log-ratio.")] = None,
-    rule: Annotated[str | None, typer.Option(help="rule: package.module:function.")] = None,
+    model: o.JudgeModel = None,
+    endpoint: o.EndpointUrl = None,
+    labels: o.Labels = False,
+    reference: o.ReferenceModel = None,
+    rule: o.RuleName = None,
+    second_judge: Annotated[
+        Path | None,
+        typer.Option("--second", help="The same pairs judged by people or a second judge, to compare with."),
+    ] = None,
+    own: Annotated[
+        str | None, typer.Option(help="Which system is the judge itself or of its family; default: by equal names.")
+    ] = None,
     names: Annotated[str | None, typer.Option(help="The systems' names, as A,B; default: the files'.")] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the judged pairs as JSONL.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a report with every comparison to browse.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Room for a judge's reasoning and answer.")] = 1024,
-    concurrency: Annotated[int, typer.Option(min=1, help="Endpoint: requests in flight.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Endpoint: seconds until an answer counts as lost.")] = 120.0,
-    key_variable: Annotated[str, typer.Option(help="Variable that holds the endpoint's key.")] = "OPENAI_API_KEY",
-    price_prompt: Annotated[float | None, typer.Option(help="Money per million tokens read.")] = None,
-    price_completion: Annotated[float | None, typer.Option(help="Money per million tokens written.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Stops before this much money is spent.")] = None,
+    max_tokens: o.JudgeTokens = 1024,
+    concurrency: o.Concurrency = 16,
+    timeout: o.Timeout = 120.0,
+    key_variable: o.KeyVariable = "OPENAI_API_KEY",
+    prices: o.Prices = None,
+    price_prompt: o.PricePrompt = None,
+    price_completion: o.PriceCompletion = None,
+    budget: o.Budget = None,
+    token_budget: o.TokenBudget = None,
     journal: Annotated[
         Path | None, typer.Option(help="SQLite file of what is judged; default FIRST.journal.")
     ] = None,
@@ -57,8 +66,10 @@ def compare(
     """Joins two files by prompt, has every pair judged in both orders, and says who wins and how surely.
 
     Equal answers tie without a question. Shows the win rate with its interval, the sign test, the length-controlled
-    rate, and how the judge behaves: how often both orders agree, whether it leans to the first or the longer answer.
-    The same command after an interruption goes on and pays for nothing twice.
+    rate, and how the judge behaves: how often both orders agree, whether it leans to the first or the longer answer,
+    with --second how far it agrees with people or another judge, and whether it favours answers of its own. A rating
+    mode (--mode critique) adds each system's mean rating by turn and category. The same command after an
+    interruption goes on and pays for nothing twice.
 
     Example:
 
@@ -78,25 +89,34 @@ def compare(
         raise InputError("a person judges files", field="judge", remedy="Use `assent judge --judge person`")
     check_judge(options)
     both = _names(names, first, second)
-    joined = join(paid_work.read_comparisons(first), paid_work.read_comparisons(second), both)
-    ledger = paid_work.ledger_of(model or "", None, price_prompt, price_completion, budget, None)
+    sides = [paid_work.read_comparisons(path) for path in (first, second)]
+    joined = join(sides[0], sides[1], both)
+    other = checked_second(second_judge)
+    if own is not None and own not in both:
+        raise InputError("no such system", field="own", found=own, expected=" or ".join(both))
+    ledger = paid_work.ledger_of(model or "", prices, price_prompt, price_completion, budget, token_budget)
     place = journal or first.with_name(f"{first.name}.journal")
     with Journal(place) as kept:
         judge = open_judge(options, kept, ledger, Connection(concurrency, timeout, key_variable))
-        judged = _judged(joined.pairs, judge, ledger if by is By.endpoint else None)
+        judged = _judged(joined.pairs, judge, ledger if by is By.endpoint else None, mode is How.pairwise)
     if out is not None:
         paid_work.write_rows(out, judged)
     result = head_to_head(judged, seed=seed)
-    rows = summary(result, joined, judged, both)
+    trust = Trust.of(judge.name, judged, own_names(judge.name, own, sides, both), other, seed)
+    ratings = rating_tables(judged, mode.value, seed)
+    rows = [*summary(result, joined, judged, both), *trust.rows()]
     if as_json:
         detail = {"names": both, **asdict(result), "only_first": joined.only_first, "only_second": joined.only_second}
         if detail["orders"]:
             del detail["orders"]["outcomes"]
+        detail |= {**asdict(trust), "ratings": dict(ratings)}
         typer.echo(json.dumps({**detail, **(ledger.summary() if by is By.endpoint else {})}, indent=1))
     else:
-        _print(rows, both)
+        shown.print_table(f"{both[0]} against {both[1]}", rows)
+        for title, table in ratings:
+            shown.print_table(title, table)
     if html is not None:
-        _report(rows, judged, both, f"{judge.name}, {judge.criterion}").write(html)
+        _report(rows, ratings, judged, both, f"{judge.name}, {judge.criterion}").write(html)
         typer.echo(f"report: {html}", err=True)
 
 
@@ -135,11 +155,12 @@ def summary(
     return [{"measure": measure, "value": value, "meaning": meaning} for measure, value, meaning in rows]
 
 
-def _judged(pairs: list[Comparison], judge: Judge, ledger: Any) -> list[Comparison]:
+def _judged(pairs: list[Comparison], judge: Judge, ledger: Any, paired: bool) -> list[Comparison]:
+    """The judged pairs; equal answers tie without a question where answers are compared, and are rated otherwise."""
     from assent.evaluation.head_to_head import identical, tied
     from assent.judging import apply
 
-    found = {at: tied(pair) for at, pair in enumerate(pairs) if identical(pair)}
+    found = {at: tied(pair) for at, pair in enumerate(pairs) if paired and identical(pair)}
     asked = [at for at in range(len(pairs)) if at not in found]
     with paid_work.progress("judge", len(asked), ledger) as step:
         for position, verdict in judge.judge([pairs[at] for at in asked]):
@@ -148,11 +169,15 @@ def _judged(pairs: list[Comparison], judge: Judge, ledger: Any) -> list[Comparis
     return [found[at] for at in range(len(pairs))]
 
 
-def _report(rows: list[dict[str, str]], judged: list[Comparison], names: tuple[str, str], by: str) -> Any:
+def _report(
+    rows: list[dict[str, str]], ratings: Tables, judged: list[Comparison], names: tuple[str, str], by: str
+) -> Any:
     from assent.report import Report
 
     report = Report(f"{names[0]} against {names[1]}", f"judged by {by}")
     report.section("Result").table(rows, "Rates of the first system.")
+    for title, table in ratings:
+        report.section(title).table(table, CAPTIONS[title])
     report.section("Comparisons").comparisons(judged, "Each pair with its verdict, the preferred answer first.")
     return report
 
@@ -165,16 +190,6 @@ def _names(given: str | None, first: Path, second: Path) -> tuple[str, str]:
     if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
         raise InputError("two different names are needed", field="names", found=given, expected="A,B")
     return parts[0], parts[1]
-
-
-def _print(rows: list[dict[str, str]], names: tuple[str, str]) -> None:
-    safe = ["".join(ch if ch.isprintable() else "?" for ch in name) for name in names]
-    table = Table(title=Text(f"{safe[0]} against {safe[1]}"))
-    for column in ("measure", "value", "meaning"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(row[name]) for name in ("measure", "value", "meaning")))
-    Console().print(table)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -37,7 +37,8 @@ def win_rates(
 
     A rate is the mean of the judge's preferences in per cent; the discrete one rounds each first. The
     length-controlled rate is what AlpacaEval 2 fits, with the difficulty of each prompt estimated from the systems
-    in the file (five or more; otherwise without).
+    in the file (five or more; otherwise without). `p` tests the raw rate against the next row's on the same prompts
+    (the last row's against the baseline), by flipping signs.
     """
     from assent.readers import read
 
@@ -103,12 +104,26 @@ def leaderboard(comparisons: Any, baseline: str | None, bootstrap: int, seed: in
                 "elo_high": intervals.get(name, (None, None))[1],
             }
         )
-    return sorted(rows, key=lambda row: -float(row["length_controlled"]))
+    rows.sort(key=lambda row: -float(row["length_controlled"]))
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        one = judged.preference[row["system"]]
+        other = judged.preference[following["system"]] if following else np.full(len(one), 0.5)
+        row["p_next"] = _p_value(one - other, seed)
+    return rows
+
+
+def _p_value(differences: Any, seed: int) -> float | None:
+    """Whether two systems' raw rates differ by more than chance; None where no prompt has both."""
+    import numpy as np
+
+    from assent.evaluation.significance import sign_flip_test
+
+    return None if np.isnan(differences).all() else sign_flip_test(differences, seed=seed)
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
     table = Table(title="Win rates against the baseline (%)")
-    for name in ("system", "win rate", "LC", "discrete", "judged", "length", "Elo"):
+    for name in ("system", "win rate", "LC", "discrete", "judged", "length", "Elo", "p"):
         table.add_column(name, justify="left" if name == "system" else "right", overflow="fold")
     for row in rows:
         table.add_row(
@@ -119,6 +134,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
             str(row["judged"]),
             f"{row['mean_length']:.0f}",
             f"{row['elo']:.0f}",
+            "-" if row["p_next"] is None else f"{row['p_next']:.2g}",
         )
     Console().print(table)
 

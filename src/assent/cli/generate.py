@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assent.cli import paid_work
+from assent.cli import work_options as o
 from assent.cli.sharded_work import Engine, run_sharded
 from assent.errors import InputError
 
 if TYPE_CHECKING:
     from assent.generation import Generator, Ledger, Sampling
     from assent.generation.decoding import Decoder
+    from assent.generation.prompt_files import PromptRow
 
 
 class Decode(StrEnum):
@@ -43,12 +46,12 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    prompts: Annotated[Path, typer.Argument(help="JSONL with prompt or messages per row, or text lines (.txt).")],
+    prompts: Annotated[
+        Path, typer.Argument(help="JSONL with prompt, messages or turns per row, or text lines (.txt).")
+    ],
     out: Annotated[Path, typer.Argument(help="JSONL of comparisons: one per prompt, its samples as candidates.")],
     model: Annotated[str, typer.Option(help="Model folder or hub name; with --endpoint, the model's name there.")],
-    endpoint: Annotated[
-        str | None, typer.Option(help="OpenAI-compatible base URL, such as http://localhost:8000/v1.")
-    ] = None,
+    endpoint: o.EndpointUrl = None,
     decode: Annotated[Decode, typer.Option(help="What is done besides drawing.")] = Decode.plain,
     samples: Annotated[int, typer.Option(min=1, help="Completions per prompt.")] = 1,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens after which a completion is cut.")] = 256,
@@ -71,45 +74,47 @@ def generate(
         str, typer.Option(help="rps: the scorer's two attributes, comma-separated.")
     ] = "helpfulness,verbosity",
     angle: Annotated[float, typer.Option(help="rps: target direction in degrees; 0 is all first attribute.")] = 0.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Endpoint: requests in flight.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Endpoint: seconds until an answer counts as lost.")] = 120.0,
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable that holds the endpoint's key.")
-    ] = "OPENAI_API_KEY",
-    prices: Annotated[
-        Path | None, typer.Option(help="YAML {model: {prompt: .., completion: ..}} per million tokens.")
-    ] = None,
-    price_prompt: Annotated[float | None, typer.Option(help="Money per million tokens read.")] = None,
-    price_completion: Annotated[float | None, typer.Option(help="Money per million tokens written.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Stops before this much money is spent.")] = None,
-    token_budget: Annotated[int | None, typer.Option(help="Stops before this many tokens are spent.")] = None,
-    journal: Annotated[Path | None, typer.Option(help="SQLite file of what is done; default OUT.journal.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
+    concurrency: o.Concurrency = 16,
+    timeout: o.Timeout = 120.0,
+    key_variable: o.KeyVariable = "OPENAI_API_KEY",
+    prices: o.Prices = None,
+    price_prompt: o.PricePrompt = None,
+    price_completion: o.PriceCompletion = None,
+    budget: o.Budget = None,
+    token_budget: o.TokenBudget = None,
+    journal: o.JournalFile = None,
+    dry_run: o.DryRun = False,
     vllm: Annotated[bool, typer.Option(help="Run the model in vLLM, offline, in this process.")] = False,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
-    engine: Annotated[
-        Engine, typer.Option(help="process: here; pool: processes; ray: Ray tasks, on a cluster too.")
-    ] = Engine.process,
-    workers: Annotated[int | None, typer.Option(min=1, help="pool: processes.")] = None,
-    rank: Annotated[str | None, typer.Option(help="r/N: do every N-th shard, for cluster arrays.")] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="ray: GPUs of a task.")] = 0,
-    shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard, with --engine or --rank.")] = 256,
+    trust_remote_code: o.TrustRemoteCode = False,
+    engine: o.EngineName = Engine.process,
+    workers: o.Workers = None,
+    rank: o.Rank = None,
+    gpus: o.Gpus = 0,
+    shard_size: o.ShardSize = 256,
 ) -> None:
     """Draws completions; resumable: the same command after a kill goes on and repeats nothing that was paid for.
 
     The output's rows are comparisons with one candidate per sample, ready for `assent judge`. With best_of_n, rps
     and orchestrator the candidates are scored and `meta.decoding.chosen` names the best. With varied one request asks
     for all samples of a prompt at once, standing for different values.
+
+    A row with `turns` (a list of user messages) is a dialogue: one output row for each turn, after the model's own
+    answers. `category` becomes the record's group; `reference` (one for each turn) is shown to judges.
     """
     settings = {name: value for name, value in locals().items() if name not in ("prompts", "out")}
     from assent.generation import Endpoint, EndpointClient, Sampling
+    from assent.generation.prompt_files import read_prompt_rows
     from assent.work.journal import Journal
 
     paid_work.refuse_existing(out)
     if (engine is not Engine.process or rank is not None) and not dry_run:
         run_sharded("assent.cli.generate:generate", prompts, out, settings)
         return
-    rows = paid_work.read_prompts(prompts)
+    rows = read_prompt_rows(prompts)
+    if samples > 1 and decode in (Decode.plain, Decode.varied) and any(row.later for row in rows):
+        raise InputError(
+            "a dialogue goes on from one answer", field="samples", found=str(samples), remedy="Add --decode best_of_n"
+        )
     sampling = Sampling(samples, max_new_tokens, temperature, top_p, top_k, seed, tuple(stop or ()), coupling.value)
     ledger = paid_work.ledger_of(model, prices, price_prompt, price_completion, budget, token_budget)
     place = journal or out.with_name(f"{out.name}.journal")
@@ -215,12 +220,17 @@ def _remembered(decoder: Decoder, journal: Any, model: str, options: _Options) -
 
 
 def _run(
-    decoder: Decoder, rows: list[Any], sampling: Sampling, out: Path, journal: Path, ledger: Ledger | None
+    decoder: Decoder, rows: list[PromptRow], sampling: Sampling, out: Path, journal: Path, ledger: Ledger | None
 ) -> None:
+    from assent.generation.dialogues import answer_turns
+
+    # A row's turns stand together in the output, in the order in which they were said.
+    begins = list(accumulate((1 + len(row.later) for row in rows), initial=0))
     found: dict[int, Any] = {}
-    with paid_work.saving(out, found, len(rows), journal), paid_work.progress("generate", len(rows), ledger) as step:
-        for index, comparison in decoder.decode(rows, sampling):
-            found[index] = comparison
+    total = begins[-1]
+    with paid_work.saving(out, found, total, journal), paid_work.progress("generate", total, ledger) as step:
+        for index, turn, comparison in answer_turns(decoder, rows, sampling):
+            found[begins[index] + turn - 1] = comparison
             step()
     failed = [index for index in sorted(found) if "failed" in found[index].meta]
     written = paid_work.write_rows(out, (found[index] for index in sorted(found) if index not in set(failed)))
@@ -233,15 +243,18 @@ def _run(
 
 
 def _estimate(
-    rows: list[Any], sampling: Sampling, ledger: Ledger, paid: bool, decode: Decode = Decode.plain
+    rows: list[PromptRow], sampling: Sampling, ledger: Ledger, paid: bool, decode: Decode = Decode.plain
 ) -> dict[str, Any]:
+    from assent.generation.dialogues import expected_prompts
     from assent.generation.endpoint import request_of
 
+    prompts = expected_prompts(rows, sampling)
     if decode is Decode.varied:
         from assent.generation.varied import asking, for_a_set
 
-        rows = [asking(prompt, sampling.samples, "000000") for prompt in rows]
+        prompts = [asking(prompt, sampling.samples, "000000") for prompt in prompts]
         sampling = for_a_set(sampling)
-    requests = [request_of(prompt, "", sampling) for prompt in rows]
+    requests = [request_of(prompt, "", sampling) for prompt in prompts]
     found = paid_work.estimate(requests, ledger)
-    return found if paid else {"prompts": len(rows), "tokens_written_at_most": found["tokens_at_most"]["completion"]}
+    tokens = found["tokens_at_most"]["completion"]
+    return found if paid else {"prompts": len(prompts), "tokens_written_at_most": tokens}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assent.cli import paid_work
+from assent.cli import work_options as o
 from assent.cli.judges import (
     By,
     Connection,
@@ -45,53 +46,41 @@ def judge(
     data: Annotated[Path, typer.Argument(help="Comparisons, such as those that `assent generate` wrote.")],
     out: Annotated[Path, typer.Argument(help="The same comparisons with the verdicts in them.")],
     by: Annotated[By, typer.Option("--judge", help="Who judges.")],
-    rubric: Annotated[
-        str, typer.Option(help="Name of a built-in rubric, or the path of your own YAML file.")
-    ] = "helpful",
+    rubric: o.RubricName = "helpful",
     mode: Annotated[How | None, typer.Option(help="How it is asked; default: as the rubric says.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model folder, or the model's name at the endpoint.")] = None,
-    endpoint: Annotated[str | None, typer.Option(help="OpenAI-compatible base URL.")] = None,
-    labels: Annotated[bool, typer.Option(help="Read the probability of the label in place of text.")] = False,
-    reference: Annotated[
-        str | None, typer.Option(help="scorer: reference of a policy that judges itself by log-ratio.")
-    ] = None,
+    model: o.JudgeModel = None,
+    endpoint: o.EndpointUrl = None,
+    labels: o.Labels = False,
+    reference: o.ReferenceModel = None,
     beta: Annotated[float, typer.Option(help="scorer: scale of the log-ratio.")] = 1.0,
-    rule: Annotated[
-        str | None, typer.Option(help="rule: package.module:function of (prompt, answer) or of a comparison.")
-    ] = None,
+    rule: o.RuleName = None,
     form: Annotated[
         Path | None, typer.Option(help="person: CSV to fill in; written first, read when it is there.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="What the records' annotator says.")] = None,
     one_order: Annotated[bool, typer.Option(help="Ask each pair once, in a random order, not in both.")] = False,
     repair: Annotated[bool, typer.Option(help="Ask once more where an answer cannot be read.")] = True,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Room for a judge's reasoning and answer.")] = 1024,
+    max_tokens: o.JudgeTokens = 1024,
     seed: Annotated[int, typer.Option(help="Seed of shuffled orders.")] = 0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Endpoint: requests in flight.")] = 16,
-    timeout: Annotated[float, typer.Option(help="Endpoint: seconds until an answer counts as lost.")] = 120.0,
-    key_variable: Annotated[
-        str, typer.Option(help="Environment variable that holds the endpoint's key.")
-    ] = "OPENAI_API_KEY",
-    prices: Annotated[
-        Path | None, typer.Option(help="YAML {model: {prompt: .., completion: ..}} per million tokens.")
-    ] = None,
-    price_prompt: Annotated[float | None, typer.Option(help="Money per million tokens read.")] = None,
-    price_completion: Annotated[float | None, typer.Option(help="Money per million tokens written.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Stops before this much money is spent.")] = None,
-    token_budget: Annotated[int | None, typer.Option(help="Stops before this many tokens are spent.")] = None,
-    journal: Annotated[Path | None, typer.Option(help="SQLite file of what is done; default OUT.journal.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what it would cost, and stop.")] = False,
+    concurrency: o.Concurrency = 16,
+    timeout: o.Timeout = 120.0,
+    key_variable: o.KeyVariable = "OPENAI_API_KEY",
+    prices: o.Prices = None,
+    price_prompt: o.PricePrompt = None,
+    price_completion: o.PriceCompletion = None,
+    budget: o.Budget = None,
+    token_budget: o.TokenBudget = None,
+    journal: o.JournalFile = None,
+    dry_run: o.DryRun = False,
     on_invalid: Annotated[
         OnInvalid, typer.Option(help="Rows that cannot be read: stop, or set them aside with the reason.")
     ] = OnInvalid.error,
-    trust_remote_code: Annotated[bool, typer.Option(help="Run code that comes with the model.")] = False,
-    engine: Annotated[
-        Engine, typer.Option(help="process: here; pool: processes; ray: Ray tasks, on a cluster too.")
-    ] = Engine.process,
-    workers: Annotated[int | None, typer.Option(min=1, help="pool: processes.")] = None,
-    rank: Annotated[str | None, typer.Option(help="r/N: do every N-th shard, for cluster arrays.")] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="ray: GPUs of a task.")] = 0,
-    shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard, with --engine or --rank.")] = 256,
+    trust_remote_code: o.TrustRemoteCode = False,
+    engine: o.EngineName = Engine.process,
+    workers: o.Workers = None,
+    rank: o.Rank = None,
+    gpus: o.Gpus = 0,
+    shard_size: o.ShardSize = 256,
 ) -> None:
     """Judges every comparison once; resumable, both orders by default, unreadable verdicts marked and counted.
 

@@ -22,11 +22,14 @@ from assent.evaluation.intervals import Interval, bootstrap_interval, wilson_int
 from assent.evaluation.length_controlled import LengthControlled, length_controlled
 from assent.evaluation.position_swap import SwapReliability, Verdict, swap_reliability
 from assent.evaluation.win_rate import Array, WinRate, text_of, win_rate
+from assent.generation.decoding import served
 from assent.generation.prompts import messages_of
 
 FEWEST_FOR_FOLDS = 100
 """Verdicts below which the length control is fitted without the penalty that folds choose."""
 FEWEST_FOR_LENGTH = 10
+KEPT = ("turn", "reference")
+"""What a pair keeps of its records' `meta`: which turn it is, and the reference answer that a judge is shown."""
 SAID: dict[str, Verdict] = {"A": "A", "B": "B", "tie": "tie"}
 
 
@@ -79,11 +82,7 @@ def join(first: Sequence[Comparison], second: Sequence[Comparison], names: tuple
         if not partners:
             only_first += 1
             continue
-        answers = [
-            Candidate(served(one).completion, source=name)
-            for one, name in zip((comparison, partners.pop(0)), names, strict=True)
-        ]
-        pairs.append(Comparison(comparison.prompt, answers, group=comparison.group))
+        pairs.append(_pair(comparison, partners.pop(0), names))
     if not pairs:
         raise InputError(
             "the two files have no prompt in common", found=f"{len(first)} and {len(second)} answers", field="prompt"
@@ -91,21 +90,15 @@ def join(first: Sequence[Comparison], second: Sequence[Comparison], names: tuple
     return Joined(pairs, only_first, sum(map(len, waiting.values())))
 
 
-def served(comparison: Comparison) -> Candidate:
-    """The answer that counts: the only one, or the one that the decoder chose."""
-    answers = comparison.answers
-    if len(answers) == 1:
-        return answers[0]
-    chosen = comparison.meta.get("decoding", {}).get("chosen")
-    if not isinstance(chosen, int) or not 0 <= chosen < len(answers):
-        raise InputError(
-            "a row with several answers, of which none is chosen",
-            where=f"record {comparison.key[:12]}",
-            field="candidates",
-            found=f"{len(answers)} answers",
-            remedy="Give one answer per prompt, or decode with best_of_n",
-        )
-    return answers[chosen]
+def _pair(first: Comparison, second: Comparison, names: tuple[str, str]) -> Comparison:
+    """Both answers in one record; in a later turn each keeps the dialogue that led to it."""
+    own = second.prompt if messages_of(first.prompt) != messages_of(second.prompt) else None
+    answers = [
+        Candidate(served(first).completion, source=names[0]),
+        Candidate(served(second).completion, prompt=own, source=names[1]),
+    ]
+    reference = {name: first.meta[name] for name in KEPT if name in first.meta}
+    return Comparison(first.prompt, answers, group=first.group, meta=reference)
 
 
 def identical(pair: Comparison) -> bool:
@@ -152,8 +145,8 @@ def head_to_head(judged: Sequence[Comparison], rounds: int = 2000, seed: int = 0
         interval=replace(found, low=100 * found.low, estimate=100 * found.estimate, high=100 * found.high),
         sign_test=float(binomtest(rate.wins, decided).pvalue) if decided else None,
         controlled=_controlled(values, lengths[:, 1] - lengths[:, 0], rate),
-        orders=_orders(judged),
-        names_longer=_names_longer(values, lengths),
+        orders=orders(judged),
+        names_longer=names_longer(values, lengths),
         lengths=(float(lengths[:, 0].mean()), float(lengths[:, 1].mean())),
         identical=sum(map(identical, judged)),
     )
@@ -171,13 +164,20 @@ def _controlled(values: Array, gaps: Array, rate: WinRate) -> LengthControlled |
     return length_controlled(values, gaps, fit=fit)
 
 
-def _orders(judged: Sequence[Comparison]) -> SwapReliability | None:
+def orders(judged: Sequence[Comparison]) -> SwapReliability | None:
+    """What both orders said, of the pairs that were asked in both; None if there are none."""
     said = [pair.meta.get("judgement", {}).get("verdicts", ()) for pair in judged]
     both = [(SAID.get(row[0], "error"), SAID.get(row[1], "error")) for row in said if len(row) == 2]
     return swap_reliability(both) if both else None
 
 
-def _names_longer(values: Array, lengths: Array) -> tuple[float, Interval] | None:
+def names_longer(values: Array, lengths: Array) -> tuple[float, Interval] | None:
+    """How often the longer answer won, of the decided pairs of different length, with its interval.
+
+    Args:
+        values: [N] preference for the first answer.
+        lengths: [N, 2] characters.
+    """
     gaps = lengths[:, 0] - lengths[:, 1]
     used = ~np.isnan(values) & (values != 0.5) & (gaps != 0)
     if not used.any():
@@ -187,4 +187,8 @@ def _names_longer(values: Array, lengths: Array) -> tuple[float, Interval] | Non
 
 
 def _prompt_key(comparison: Comparison) -> str:
-    return content_key(messages_of(comparison.prompt))
+    """What two systems were both asked: in a later turn of a dialogue, all but what they answered themselves."""
+    messages = messages_of(comparison.prompt)
+    if "turn" in comparison.meta:
+        messages = [message for message in messages if message["role"] != "assistant"]
+    return content_key(messages)

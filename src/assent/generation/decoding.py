@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from assent.comparison import Candidate, Comparison, Prompt
+from assent.errors import InputError
 from assent.generation.sampling import Generator, Sample, Sampling
 
 
@@ -60,6 +61,27 @@ def comparison_of(
     ]
     meta = {"samples": notes, **({"decoding": dict(decoding)} if decoding else {})}
     return Comparison(prompt, [Candidate(sample.text, source=source) for sample in good], meta=meta)
+
+
+def served(comparison: Comparison) -> Candidate:
+    """The answer that counts: the only one, or the one that the decoder chose.
+
+    Raises:
+        InputError: there are several and none is chosen.
+    """
+    answers = comparison.answers
+    if len(answers) == 1:
+        return answers[0]
+    chosen = comparison.meta.get("decoding", {}).get("chosen")
+    if not isinstance(chosen, int) or not 0 <= chosen < len(answers):
+        raise InputError(
+            "a row with several answers, of which none is chosen",
+            where=f"record {comparison.key[:12]}",
+            field="candidates",
+            found=f"{len(answers)} answers",
+            remedy="Give one answer per prompt, or decode with best_of_n",
+        )
+    return answers[chosen]
 
 
 def best(scores: Sequence[float], texts: Sequence[str]) -> int:

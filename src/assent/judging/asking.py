@@ -59,7 +59,11 @@ def ask(
         # Joint preferences: each answer has an instruction of its own, and the pair is judged as a whole.
         for entry, candidate in zip(shown, differing, strict=True):
             entry["prompt"] = _cut(text_of(comparison.prompt_of(candidate)))
-    common = {"prompt": _cut(prompts.pop()) if len(prompts) == 1 else None}
+    reference = comparison.meta.get("reference")
+    common = {
+        "prompt": _cut(prompts.pop()) if len(prompts) == 1 else None,
+        "reference": _cut(reference) if isinstance(reference, str) else None,
+    }
     text = render(
         _own_template(template) if template else rubric.template or _own_template(mode),
         {"rubric": rubric, "answers": shown, "tag": fence, "items": rubric.asked, "scale": rubric.scale, **common},
