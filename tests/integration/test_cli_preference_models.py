@@ -15,6 +15,8 @@ import pytest
 from assent.cli.main import main
 from assent.comparison import Candidate, Comparison, from_dict, to_dict
 from assent.preference_models.fit import FitOptions, train_preference_model
+from tests.fault_proxy import FaultProxy
+from tests.tiny import save_tiny_lm
 
 GOOD, BAD = ["kind", "clear", "right", "helpful"], ["rude", "vague", "wrong", "useless"]
 
@@ -174,6 +176,38 @@ def test_routing_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(routed) == 15
     assert len(json.loads(report.read_text())["gains"]) == 60
     assert json.loads(capsys.readouterr().out)["to_judge"] == 0
+
+
+def test_routing_asks_models_about_prompts_and_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = random.Random(0)
+    rows = []
+    for number, row in enumerate(records(40, 5)):
+        wrong = draw.random() < 0.4
+        candidates = [
+            Candidate(c.completion, score=c.score, scores={"human": c.score, "machine": abs((c.score or 0) - wrong)})
+            for c in row.candidates
+        ]
+        rows.append(Comparison(f"{'hard' if wrong else 'easy'} question {number}", candidates))
+    data, test = write(tmp_path / "data.jsonl", rows), write(tmp_path / "test.jsonl", records(20, 6))
+    encoder = save_tiny_lm(tmp_path / "encoder")
+
+    def answer(body: dict[str, Any]) -> str:
+        hard = "hard question" in body["messages"][0]["content"]
+        return json.dumps(
+            {"subjects": ["physics" if hard else "sports"], "complexity": "complex" if hard else "simple"}
+        )
+
+    words = ["build", "route", data, tmp_path / "out.jsonl", "--test", test, "--mixes", 20, "--size", 8]
+    words += ["--similarity", encoder, "--report", tmp_path / "report.json"]
+    assert run(*words, "--endpoint", "http://localhost:1/v1") == 2
+    capsys.readouterr()
+    with FaultProxy(answer) as proxy:
+        assert run(*words, "--tagger", "stub", "--endpoint", proxy.url) == 0
+    assert "40 prompts tagged, 0 without" in capsys.readouterr().err
+    features = json.loads((tmp_path / "report.json").read_text())["features"]
+    assert {"tag: subject: physics", "tag: complexity: simple"} <= set(features)
+    assert any(name.startswith(("BERTScore", "cosine")) for name in features)
+    assert all(row.meta["tags"] for row in read(tmp_path / "out.jsonl"))
 
 
 def test_a_run_file_trains_on_frozen_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +35,24 @@ class RouteFeatures:
     constant: tuple[str, ...]
 
 
-def route_features(comparisons: Sequence[Comparison]) -> RouteFeatures:
-    """Similarity of the two answers, lengths as percentiles, and `meta.tags` (a list of strings) where given."""
+def route_features(
+    comparisons: Sequence[Comparison], similarity: Mapping[str, Sequence[float]] | None = None
+) -> RouteFeatures:
+    """Similarity of the two answers, lengths as percentiles, and `meta.tags` (a list of strings) where given.
+
+    Args:
+        comparisons: two answers each.
+        similarity: further numbers between 0 and 1 by name, one for each comparison: what a text encoder says.
+    """
     numbers: dict[str, list[float]] = {}
-    for comparison in comparisons:
-        for name, value in _numbers(comparison).items():
+    for index, comparison in enumerate(comparisons):
+        own = _numbers(comparison)
+        ratio = own.pop("length ratio")
+        for name, values in (similarity or {}).items():
+            own[name] = values[index]
+            if name == "BERTScore":
+                own[f"{name} times length ratio"] = values[index] * ratio
+        for name, value in own.items():
             numbers.setdefault(name, []).append(value)
     columns: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]] = {}
     for name, values in numbers.items():
@@ -64,9 +77,11 @@ def _numbers(comparison: Comparison) -> dict[str, float]:
         raise InputError("routing needs two answers", where=comparison.key[:12], found=str(len(texts)))
     words = [WORD.findall(text.lower()) for text in texts]
     lengths = sorted(map(len, words))
+    ratio = math.exp(1 - max(lengths[1], 1) / max(lengths[0], 1))
     return {
+        "length ratio": ratio,
         "similarity": overlap(*words),
-        "similarity times length ratio": overlap(*words) * math.exp(1 - max(lengths[1], 1) / max(lengths[0], 1)),
+        "similarity times length ratio": overlap(*words) * ratio,
         "entities in common": shared_entities(*texts),
         "length of the prompt": float(len(WORD.findall(prompt_text(comparison.prompt)))),
         "length of the shorter": float(lengths[0]),

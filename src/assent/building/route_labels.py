@@ -79,6 +79,7 @@ def route_labels(
     test: Sequence[Comparison],
     job: RoutingJob,
     progress: Callable[[int, int], None] | None = None,
+    similarity: Mapping[str, Sequence[float]] | None = None,
 ) -> Routed:
     """Routes comparisons with both labels on some; the predictor is fitted where both are there.
 
@@ -87,13 +88,14 @@ def route_labels(
         test: comparisons with a `score`, on which the proxy is measured; none of them among the first.
         job: how.
         progress: called with how many mixes of how many are done.
+        similarity: further features, see `route_features`.
     """
     verdicts = {
         name: [_verdict(c, scores) for c in comparisons]
         for name, scores in (("human", job.human), ("machine", job.machine))
     }
     _check(comparisons, test, verdicts, job)
-    described = route_features(comparisons)
+    described = route_features(comparisons, similarity)
     proxy = _Proxy(comparisons, test, job.features)
     both = [index for index, label in enumerate(verdicts["human"]) if label is not None]
     counts, metric = _mixes(described, verdicts, both, proxy, job, progress)
