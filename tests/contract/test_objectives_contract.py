@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +123,8 @@ def likelihoods(sums: Tensor, lengths: Tensor, mask: Tensor, needs: Needs, dtype
     segment[::3] = PROMPT
     segment[1::3] = FIRST_STREAM
     invented = -0.3 - 0.2 * plain.position - 0.1 * (plain.owner % sums.shape[1])
-    statistics = {name: invented.to(dtype) for name in needs.statistics}
+    names = (*needs.statistics, *(("contrast",) if needs.contrast else ()))
+    statistics = {name: invented.to(dtype) for name in names}
     return Likelihoods(plain.tokens.to(dtype), plain.owner, plain.shape, mask, segment, statistics)
 
 
@@ -211,43 +214,71 @@ def test_is_finite_in_low_precision(slug: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("slug", SLUGS)
-def test_gradient_equals_finite_differences(slug: str) -> None:
+def test_gradient_equals_finite_differences(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the sums and in every statistic; numbers without gradient are held where they were."""
     objective = build(slug).eval() if hasattr(build(slug), "eval") else build(slug)
-    policy = torch.tensor([[-3.13, -4.41], [-12.7, -1.53], [-6.2, -2.57]], dtype=torch.float64)
+    sums = torch.tensor([[-3.13, -4.41], [-12.7, -1.53], [-6.2, -2.57]], dtype=torch.float64)
     reference = torch.tensor([[-3.55, -3.02], [-8.1, -1.13], [-6.09, -5.52]], dtype=torch.float64)
     lengths = torch.tensor([[3, 5], [6, 4], [3, 3]])
-    _, gradient = loss_and_gradient(objective, policy, reference, lengths=lengths)
-    frozen = frozen_differences(slug, objective, policy, reference, lengths)
-    torch.testing.assert_close(gradient, frozen, rtol=1e-5, atol=1e-7)
+    found = batch_for(objective.needs, sums, reference, lengths=lengths).policy
+    names = list(found.statistics)
+    leaves = [sums, *(values.clone() for values in found.statistics.values())]
+    held = Held(monkeypatch)
+
+    def value(*numbers: Tensor) -> Tensor:
+        batch = batch_for(objective.needs, numbers[0], reference, lengths=lengths)
+        statistics = dict(zip(names, numbers[1:], strict=True))
+        with held.again():
+            return weighed(objective(dataclasses.replace(batch, policy=replaced(batch.policy, statistics))))
+
+    moving = [leaf.clone().requires_grad_() for leaf in leaves]
+    gradients = torch.autograd.grad(value(*moving), moving, allow_unused=True)
+    for which, (leaf, gradient) in enumerate(zip(leaves, gradients, strict=True)):
+        slopes = torch.zeros_like(leaf)
+        for at in range(leaf.numel()):
+            ends = []
+            for step in (1e-6, -1e-6):
+                shifted = [other.clone() for other in leaves]
+                shifted[which].view(-1)[at] += step
+                ends.append(float(value(*shifted)))
+            slopes.view(-1)[at] = (ends[0] - ends[1]) / 2e-6
+        expected = torch.zeros_like(leaf) if gradient is None else gradient
+        torch.testing.assert_close(slopes, expected, rtol=1e-5, atol=1e-7, msg=str((names, which)))
 
 
-STOPPED = {
-    "alpha_dpo",
-    "beta_dpo",
-    "kto_pair",
-    "lcpo",
-    "vdpo",
-    "wpo",
-}
-"""Methods with a stopped gradient on numbers that this test moves; their gradients are checked by fixtures."""
+def replaced(policy: Likelihoods, statistics: dict[str, Tensor]) -> Likelihoods:
+    return dataclasses.replace(policy, statistics=statistics)
 
 
-def frozen_differences(slug: str, objective: Any, policy: Tensor, reference: Tensor, lengths: Tensor) -> Tensor:
-    if slug in STOPPED:
-        pytest.skip("a number without gradient depends on the policy by intention; see the fixture tests")
-    step = 1e-6
-    differences = torch.zeros_like(policy)
-    for i, j in itertools.product(range(policy.shape[0]), range(2)):
-        moved = []
-        for sign in (1, -1):
-            shifted = policy.clone()
-            shifted[i, j] += sign * step
-            with torch.no_grad():
-                moved.append(
-                    float(weighed(objective(batch_for(objective.needs, shifted, reference, lengths=lengths))))
-                )
-        differences[i, j] = (moved[0] - moved[1]) / (2 * step)
-    return differences
+class Held:
+    """Makes `detach` give, call by call, what it gave the first time: a stopped gradient is a constant."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plain = torch.Tensor.detach
+        self.kept: list[Tensor] | None = None
+        self.calls, self.on = 0, False
+        monkeypatch.setattr(torch.Tensor, "detach", lambda tensor: self.detach(tensor))
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        first, self.calls, self.on = self.kept is None, 0, True
+        if self.kept is None:
+            self.kept = []
+        self.first = first
+        try:
+            yield
+        finally:
+            self.on = False
+        assert self.calls == len(self.kept), "the same numbers are stopped at every point"
+
+    def detach(self, tensor: Tensor) -> Tensor:
+        plain = self.plain(tensor)
+        if not self.on or self.kept is None:
+            return plain
+        if self.first:
+            self.kept.append(plain.clone())
+        self.calls += 1
+        return self.kept[self.calls - 1].clone()
 
 
 def test_two_names_never_mean_the_same_loss() -> None:

@@ -113,7 +113,8 @@ def token_pairs(inputs: dict[str, Any], leaves: dict[str, Tensor]) -> Judged:
     mask = torch.ones(size, 2, dtype=torch.bool)
     statistics = {ours: flat("{}_" + theirs) for theirs, ours in STATISTICS.items() if f"chosen_{theirs}" in inputs}
     policy = Likelihoods(flat("policy_{}_token_logps"), owner, (size, 2), mask, statistics=statistics)
-    reference = Likelihoods(flat("ref_{}_token_logps").detach(), owner, (size, 2), mask)
+    contrast = {name: statistics.pop(name) for name in ("contrast",) if name in statistics}
+    reference = Likelihoods(flat("ref_{}_token_logps").detach(), owner, (size, 2), mask, statistics=contrast)
     return judged(policy, reference)
 
 

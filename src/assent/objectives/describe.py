@@ -107,6 +107,7 @@ def needs_in_words(needs: Needs | None) -> tuple[str, ...]:
         "dimensions": "scores by dimension",
         "joint_prompts": "prompt likelihoods",
         "reference": "reference",
+        "contrast": "two contrastive models",
         "live_reference": "live reference",
         "batch": "whole step",
     }

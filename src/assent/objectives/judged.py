@@ -34,6 +34,7 @@ class Needs:
         joint_prompts: the prompts' own log-probabilities (segment 1).
         helpers: roles of the helper candidates it reads.
         statistics: per-token statistics the head computes.
+        contrast: the reference carries the statistic `contrast`, the log-ratio of two further frozen models.
         live_reference: the reference's numbers depend on the current weights or need its full distribution.
         batch: the loss couples comparisons, or the objective has state: called once per optimizer step.
     """
@@ -48,6 +49,7 @@ class Needs:
     joint_prompts: bool = False
     helpers: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
+    contrast: bool = False
     live_reference: bool = False
     batch: bool = False
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from assent.comparison import Comparison, content_key
 from assent.config import RunConfig
-from assent.encoding import EncodedComparison
 from assent.errors import InputError
 from assent.likelihood.loading import load_tokenizer
 from assent.objectives import Objective, build_objective
@@ -21,6 +20,7 @@ from assent.training import run_folder
 from assent.training.alarms import Alarms
 from assent.training.arguments import training_arguments
 from assent.training.combining import GradientCombiner
+from assent.training.contrast import check_contrast, with_contrast
 from assent.training.data import Encoded, Records, encode_records, read_records
 from assent.training.gradients import build_combination
 from assent.training.gradients.conflict_file import ConflictFile
@@ -75,6 +75,7 @@ def prepare(config: RunConfig, tell: OnEvent, given: Given = Given()) -> Setting
     """Everything that can be checked before weights are loaded, and the plan made of it."""
     objective, name = _objective(config)
     check_reference(config, objective.needs, name)
+    check_contrast(config, objective.needs, name)
     combiner = None
     if config.gradients is not None:
         combiner = build_combination(config.gradients, config.seed)
@@ -120,16 +121,19 @@ def build_trainer(setting: Setting, tell: OnEvent, given: Given = Given()) -> Pr
             Events(tell),
         ],
     )
-    wanted: list[EncodedComparison] = trainer.wanted() if setting.objective.needs.reference else []
-    opened = open_reference(
-        config,
-        policy,
-        setting.objective.needs,
-        wanted,
-        trainer.args.device,
-        partial(_reference_progress, tell),
+    needs = setting.objective.needs
+    opening = partial(
+        open_reference,
+        policy=policy,
+        needs=needs,
+        wanted=trainer.wanted() if needs.reference else [],
+        device=trainer.args.device,
+        progress=partial(_reference_progress, tell),
         in_memory=given.model is not None,
     )
+    opened = opening(config)
+    if opened is not None and needs.contrast:
+        opened = with_contrast(opened, config, opening)
     if opened is not None:
         trainer.use_reference(opened.reference)
         setting.records.facts["reference"] = opened.facts

@@ -86,7 +86,8 @@ def pairs_for(needs: Needs, policy: Tensor, reference: Tensor, lengths: Tensor) 
 def _likelihoods(sums: Tensor, lengths: Tensor, needs: Needs) -> Likelihoods:
     plain = Likelihoods.from_sums(sums, lengths)
     # Statistics at which corrections vanish: no divergence, no contrast, the policy's own typical token.
-    neutral = {name: torch.zeros_like(plain.tokens) for name in needs.statistics}
+    names = (*needs.statistics, *(("contrast",) if needs.contrast else ()))
+    neutral = {name: torch.zeros_like(plain.tokens) for name in names}
     neutral |= {name: plain.tokens for name in needs.statistics if name.startswith(("extrapolated", "log_sum_p2"))}
     return Likelihoods(plain.tokens, plain.owner, plain.shape, plain.mask, statistics=neutral)
 
