@@ -1,6 +1,6 @@
 """Beta-DPO: beta follows the step's mean margin, and outlying pairs are left out of it.
 
-Source: Wu et al. 2024, arXiv 2407.08639, eq. 6 to 9.
+Source: Wu et al. 2024, arXiv 2407.08639.
 
     L = mean over the kept pairs of l(b D),    b = max(1e-3, beta (1 + a (mean kept D - M))),    D = h_w - h_l
 

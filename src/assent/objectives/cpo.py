@@ -1,6 +1,6 @@
 """CPO: DPO against a uniform reference, plus imitation of the chosen answer.
 
-Source: Xu et al. 2024, arXiv 2401.08417, eq. 5 and 6.
+Source: Xu et al. 2024, arXiv 2401.08417.
 
     L = (1 - e) l(z) + e l(-z) - alpha log p_w / n,    z = beta (log p_w - log p_l),    l(z) = -log sigmoid(z)
 

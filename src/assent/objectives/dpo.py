@@ -1,6 +1,6 @@
 """DPO: preference as a classification of the policy's own log-ratios.
 
-Source: Rafailov et al. 2023, arXiv 2305.18290, eq. 7; f-divergences: Wang et al. 2023, arXiv 2309.16240, eq. 12;
+Source: Rafailov et al. 2023, arXiv 2305.18290, eq. 7; f-divergences: Wang et al. 2023, arXiv 2309.16240;
 label smoothing: Mitchell 2023, a note on conservative DPO (cDPO).
 
     L = (1 - e) l(z) + e l(-z),    z = beta (u(h_w) - u(h_l)),    l(z) = -log sigmoid(z)

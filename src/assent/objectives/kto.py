@@ -1,6 +1,6 @@
 """KTO: each labelled answer against a reference point, on a curve that flattens for gains and for losses.
 
-Source: Ethayarajh et al. 2024, arXiv 2402.01306, eq. 8.
+Source: Ethayarajh et al. 2024, arXiv 2402.01306.
 
     good:  L = w_good (1 - s(beta (h - z)))        bad:  L = w_bad (1 - s(beta (z - h)))
     z = max(0, mean over the step of h(y' | x)),   no gradient through z

@@ -1,6 +1,6 @@
 """Length-regularised DPO: part of a longer winner's margin is paid for by its length.
 
-Source: Park et al. 2024, arXiv 2403.19159, eq. 9; Hein et al. 2024, arXiv 2410.07025 (LC-DPO).
+Source: Park et al. 2024, arXiv 2403.19159; Hein et al. 2024, arXiv 2410.07025 (LC-DPO).
 
     L = (1 - e) l(z) + e l(-z),   z = beta (h_w - h_l) + alpha (|y_w| - |y_l|),   l(z) = -log sigmoid(z)
 

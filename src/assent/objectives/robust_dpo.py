@@ -1,6 +1,6 @@
 """Robust DPO: the DPO loss made unbiased when a known share of the pairs is flipped.
 
-Source: Chowdhury, Kini, Natarajan 2024, arXiv 2403.00409, eq. 12.
+Source: Chowdhury, Kini, Natarajan 2024, arXiv 2403.00409.
 
     L = [(1 - e) l(z) - e l(-z)] / (1 - 2e),    z = beta (h_w - h_l),    l(z) = -log sigmoid(z)
 

@@ -1,6 +1,6 @@
 """SLiC-HF: a hinge on the log-probabilities themselves, plus imitation of the chosen answer.
 
-Source: Zhao et al. 2023, arXiv 2305.10425, eq. 1.
+Source: Zhao et al. 2023, arXiv 2305.10425.
 
     L = max(0, delta - log p_w + log p_l) - lambda log p_w
 
