@@ -98,10 +98,11 @@ def gram_matrix(gradients: Sequence[Gradient]) -> Tensor:
         total[places.unsqueeze(1), places] += products.to(total.device)
     gram = torch.zeros(size, size, dtype=torch.float64)
     for (mesh, sharded), total in sums.items():
-        for dimension in sharded if mesh is not None else ():
+        if mesh is not None and sharded:
             # Offloaded gradients lie on the CPU, where the group may not be able to reduce.
             total = total.to(mesh.device_type)
-            dist.all_reduce(total, group=mesh.get_group(dimension))
+            for dimension in sharded:
+                dist.all_reduce(total, group=mesh.get_group(dimension))
         gram += total.cpu()
     return gram
 
