@@ -17,6 +17,7 @@ import torch
 from benchmarks.cases import CASES, Case, Side
 from benchmarks.curve import measure_curve
 from benchmarks.data import data_folder
+from benchmarks.diffusion import measure_diffusion
 from benchmarks.environment import trl_python, trl_version
 from benchmarks.memory import measure_memory
 from benchmarks.preparation import prepare
@@ -25,13 +26,15 @@ from benchmarks.summary import COLUMNS, cells, losses_agree, page, summarised
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM = 3
+OTHERS = ("memory", "curve", "diffusion")
+"""What is measured otherwise than by steps of text."""
 PROBING = 16
 """Comparisons of the one step by which the fastest of several settings of the same program is found."""
 
 
 def main() -> None:
     """Runs what is asked for; a case that was run is kept unless it is asked for by name."""
-    names = [*(case.name for case in CASES), "memory", "curve"]
+    names = [*(case.name for case in CASES), *OTHERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help=f"one of {', '.join(names)}; default: those not run yet"
@@ -57,6 +60,8 @@ def main() -> None:
         interpreters = {} if options.without_trl else {"trl": trl_python(options.work / "trl")}
         if name == "memory":
             result = measure_memory(options.work, interpreters, options.warm + options.steps)
+        elif name == "diffusion":
+            result = measure_diffusion(options.work, options.steps, options.warm)
         elif name == "curve":
             result = measure_curve({})
         else:
@@ -78,7 +83,7 @@ def recorded(record: Path) -> dict[str, Any]:
 def usual_names() -> list[str]:
     """What runs when nothing is named; stops with the reason where the data is missing."""
     data_folder()
-    return [*(case.name for case in CASES if case.by_default), "memory", "curve"]
+    return [*(case.name for case in CASES if case.by_default), *OTHERS]
 
 
 def run_case(case: Case, options: argparse.Namespace, interpreters: dict[str, Path]) -> dict[str, Any]:
