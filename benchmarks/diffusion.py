@@ -24,11 +24,11 @@ SIDES = (
 
 NOTE = (
     "Both sides are fed the same latents, noise and timesteps, and take steps in turn, on one thread each. The "
-    "adapter does not start at 0, so that the first loss says something. The loss multiplies differences of mean "
-    "squared errors by beta / 2 = 1,000, and their rounding in float32 with them: the last column is the difference of the "
-    "first loss over that factor. The encoders' share is that of the example's step in which it opens and encodes "
-    "pictures and captions: it alone bounds what keeping them can gain, and where the network is large beside its "
-    "encoders that is little. {}"
+    "adapter does not start at 0, so that the first loss says something. The loss multiplies differences of "
+    "mean squared errors by beta / 2 = 1,000, and their rounding in float32 with them: the last column is the "
+    "difference of the first loss over that factor. The encoders' share is that of the example's step in which "
+    "it opens and encodes pictures and captions: it alone bounds what keeping them can gain, and where the "
+    "network is large beside its encoders that is little. {}"
 )
 
 
