@@ -1,8 +1,9 @@
 """Pictures from files and bytes, made safe: converted to 8-bit RGB, or refused with the reason.
 
 Palette, grey, CMYK, 16-bit and transparent pictures are converted (transparency over white, the orientation tag
-applied); truncated and corrupted ones, those that would unpack to more than `MOST_PIXELS`, and files that are no
-picture are refused. Nothing is fetched from a network.
+applied); of animations the first picture is taken, and a file is known by what it holds, not by its name. Truncated
+and corrupted ones, those that would unpack to more than `MOST_PIXELS`, and files that are no picture are refused.
+Nothing is fetched from a network.
 """
 
 from __future__ import annotations
@@ -46,7 +47,12 @@ def image_bytes(media: Media, where: str | None = None) -> bytes:
         except (OSError, ValueError) as error:
             raise InputError("cannot read the image", where=where, found=f"{media.path[:80]}: {error}") from None
     if len(data) > MOST_BYTES:
-        raise InputError("the image file is too large", where=where, found=f"{len(data)} bytes")
+        raise InputError(
+            "the image file is too large",
+            where=_place(media, where),
+            found=f"{len(data):,} bytes",
+            expected=f"at most {MOST_BYTES:,}",
+        )
     return data
 
 
@@ -57,6 +63,7 @@ def load_image(media: Media, where: str | None = None) -> Image.Image:
         InputError: with the reason, naming the record (`where`).
     """
     data = image_bytes(media, where)
+    where = _place(media, where)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning)
@@ -73,6 +80,11 @@ def load_image(media: Media, where: str | None = None) -> Image.Image:
             raise InputError(
                 "not a readable image, or cut short", where=where, found=f"{len(data)} bytes: {error}"[:200]
             ) from None
+
+
+def _place(media: Media, where: str | None) -> str | None:
+    """The record and, where the picture is a file, the file: what somebody has to look at."""
+    return ", ".join(dict.fromkeys(part for part in (where, media.path) if part)) or None
 
 
 def image_key(media: Media, where: str | None = None) -> str:
