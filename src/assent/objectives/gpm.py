@@ -5,8 +5,9 @@ Source: Zhang et al. 2024, arXiv 2410.02197, section 5 (general preference optim
     L = mean over the judged answers of (h - s / beta)^2
 
 h = log policy - log reference in nats; s = an answer's mean preference score against the policy's own samples
-(its score, already divided by the model's temperature). The scores' mean over those samples is 0, so the log
-partition function is taken as 0. The paper keeps the best and the worst answer: `data.pairs: best_worst`.
+(its score, already divided by the model's temperature). Where an answer is one of its own K samples the mean is
+(K - 1) / K of the expectation, and the policy moves by so much less. The scores' mean over those samples is 0, so the
+log partition function is taken as 0. The paper keeps the best and the worst answer: `data.pairs: best_worst`.
 """
 
 from __future__ import annotations
