@@ -55,7 +55,14 @@ class Normalisation:
     def fit(
         cls, rewards: Tensor, kind: Literal["zscore", "minmax"] = "zscore", limit: float | None = None
     ) -> Normalisation:
-        """From rewards [N, K] of the preferred answers."""
+        """From rewards [N, K].
+
+        Args:
+            rewards: of all answers, preferred or not. The preferred ones alone do for weights that differ between
+                prompts, but what all prompts want is their mean, and is taken out with it.
+            kind: standard deviations from the mean, or the place between the smallest and the largest.
+            limit: z-scores are cut there.
+        """
         if not torch.isfinite(rewards).all():
             raise InputError("a reward is not a finite number", field="rewards")
         if kind == "minmax":
