@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,6 +65,8 @@ def prepare_diffusion(
         plan = plan_diffusion(config, arguments, records.train, 0, None, objective.needs)
         return DiffusionSetting(config, objective, name, records, records.train, {}, {"train": whole}, plan)
     records = read_records(config, given)
+    tell({"event": "stage", "text": "checking pictures"})
+    _check_all(records, config.data.on_invalid == "quarantine", tell)
     derivations = derivations_of(config.data)
     whole = match([c for source in records.train for c in source], objective.needs, derivations, name)
     train = [whole.comparisons]
@@ -73,12 +76,37 @@ def prepare_diffusion(
     for part, comparisons in records.evaluation.items():
         matched[part] = match(comparisons, objective.needs, derivations, name)
         evaluation[part] = matched[part].comparisons
-    tell({"event": "stage", "text": "checking pictures"})
-    for comparison in [c for source in [*train, *evaluation.values()] for c in source]:
-        _check(comparison)
     held_out = sum(map(len, evaluation.values()))
     plan = plan_diffusion(config, arguments, train, held_out, records.weights, objective.needs)
     return DiffusionSetting(config, objective, name, records, train, evaluation, matched, plan)
+
+
+def _check_all(records: Records, quarantine: bool, tell: Tell) -> None:
+    """Opens every picture; one that cannot be read is an error, or its record is left out and counted."""
+    refused: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+
+    def sound(comparison: Comparison) -> bool:
+        try:
+            _check(comparison)
+        except InputError as error:
+            if not quarantine:
+                raise
+            refused[error.message] += 1
+            examples.setdefault(error.message, comparison.key[:12])
+            return False
+        return True
+
+    total = sum(map(len, [*records.train, *records.evaluation.values()]))
+    records.train = [[one for one in source if sound(one)] for source in records.train]
+    records.evaluation = {name: [one for one in part if sound(one)] for name, part in records.evaluation.items()}
+    if not refused:
+        return
+    reasons = ", ".join(f"{count:,} {reason} (as in {examples[reason]})" for reason, count in refused.items())
+    tell({"event": "stage", "text": f"{refused.total():,} of {total:,} records left out: {reasons}"})
+    records.facts["pictures"] = {"records": total, "left_out": dict(refused), "examples": examples}
+    if not any(records.train):
+        raise InputError("no record is left to train on", field="data", found=reasons)
 
 
 def _check(comparison: Comparison) -> None:
