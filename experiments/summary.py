@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -17,16 +18,47 @@ def write_summary(chosen: list[Experiment], path: Path) -> None:
         "# Results",
         "Made by `make experiments` from the files in `docs/results/`; do not edit. Numbers are the mean over seeds "
         "with a 95% interval (Student's t); a claim counts the seeds in which it held.",
+        overview(chosen),
     ]
     for experiment in chosen:
         parts += section(experiment)
     path.write_text("\n\n".join(parts) + "\n")
 
 
+def overview(chosen: list[Experiment]) -> str:
+    """One row for each experiment: how many of its claims held in every seed, and what it is about."""
+    rows = ["| experiment | claims that held | seeds | |", "|---|---|---|---|"]
+    for experiment in chosen:
+        numbers = [result["numbers"] for seed in experiment.seeds if (result := stored(experiment, seed))]
+        held = sum(all(verdicts(predicate, numbers)) for predicate in experiment.claims.values())
+        outcome = f"{held} of {len(experiment.claims)}" if numbers else "not run"
+        outcome = outcome if numbers and held == len(experiment.claims) else f"**{outcome}**"
+        rows.append(
+            f"| [`{experiment.slug}`](#{anchor(heading(experiment))}) | {outcome} "
+            f"| {len(numbers)} of {len(experiment.seeds)} | {title_of(experiment)} |"
+        )
+    return "\n".join(rows)
+
+
+def title_of(experiment: Experiment) -> str:
+    """The first line of what the experiment says of itself."""
+    return (experiment.module.__doc__ or experiment.slug).strip().partition("\n")[0].strip()
+
+
+def heading(experiment: Experiment) -> str:
+    """The heading of its section."""
+    return f"`{experiment.slug}`: {title_of(experiment)}"
+
+
+def anchor(text: str) -> str:
+    """What a Markdown page makes of a heading to link to it."""
+    return re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+
+
 def section(experiment: Experiment) -> list[str]:
     """The paragraphs of one experiment."""
-    title, _, story = (experiment.module.__doc__ or experiment.slug).strip().partition("\n")
-    parts = [f"## `{experiment.slug}`: {title.strip()}"]
+    _, _, story = (experiment.module.__doc__ or experiment.slug).strip().partition("\n")
+    parts = [f"## {heading(experiment)}"]
     if story.strip():
         parts.append(story.strip())
     results = [result for seed in experiment.seeds if (result := stored(experiment, seed))]
@@ -52,10 +84,15 @@ def table(experiment: Experiment, numbers: list[dict[str, float]]) -> str:
         rows.append(f"| {name} | {experiment.expected.get(name, '')} | {interval(values)} |")
     claims = ["| claim | held |", "|---|---|"]
     for claim, predicate in experiment.claims.items():
-        verdicts = [verdict for row in numbers if (verdict := _holds(predicate, row)) is not None]
-        verdict = f"{sum(verdicts)} of {len(verdicts)}" + ("" if all(verdicts) else " (**did not come out**)")
+        found = verdicts(predicate, numbers)
+        verdict = f"{sum(found)} of {len(found)}" + ("" if all(found) else " (**did not come out**)")
         claims.append(f"| {claim} | {verdict} |")
     return "\n".join(rows) + ("\n\n" + "\n".join(claims) if experiment.claims else "")
+
+
+def verdicts(predicate: Any, numbers: list[dict[str, float]]) -> list[bool]:
+    """Whether a claim held, in each seed that measured what it speaks of."""
+    return [verdict for row in numbers if (verdict := _holds(predicate, row)) is not None]
 
 
 def _holds(predicate: Any, row: dict[str, float]) -> bool | None:
