@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from assent.cli.main import main
 from assent.comparison import Comparison, from_dict
+from assent.generation.preference_orchestrator import Orchestrator
 from assent.recipes.best_of_n import expected_best
 from tests.faults.test_building_stopped import reply
 from tests.scripted_endpoint import scripted
@@ -24,6 +26,7 @@ NAMES = [
     "codeultrafeedback",
     "constitution",
     "p_aligner",
+    "preference_orchestrator",
     "raft",
     "rejection_sampling",
     "reward_augmented",
@@ -227,3 +230,30 @@ def test_the_best_of_a_subset_is_averaged_over_all_subsets() -> None:
     assert expected_best([row], 2) == pytest.approx((2 + 4 + 8 + 4 + 8 + 8) / 6)
     assert expected_best([row], 4) == 8
     assert expected_best([row], 5) is None
+
+
+def test_preference_orchestrator(bed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw = random.Random(0)
+    lines = []
+    for at in range(200):
+        topic = ("poem", "sum")[at % 2]
+        answers = [{"style": draw.gauss(0, 1), "truth": draw.gauss(0, 1)} for _ in range(4)]
+        wanted = {"poem": "style", "sum": "truth"}[topic]
+        rows_of_it = [
+            {"completion": f"answer {i}", "score": scores[wanted], "scores": scores}
+            for i, scores in enumerate(answers)
+        ]
+        lines.append({"prompt": f"please write a {topic} number {at}", "candidates": rows_of_it})
+    (tmp_path / "scored.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = ["--data", str(tmp_path / "scored.jsonl")]
+    goes_on(tmp_path / "out", capsys, "preference_orchestrator", *asked, *training(bed))
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["held_out"] < found["constant"]
+    orchestrator = Orchestrator.load(tmp_path / "out" / "orchestrator")
+    poem, total = orchestrator.weights(["please write a poem number 7", "please write a sum number 7"]).tolist()
+    assert orchestrator.adapter.objectives == ("style", "truth")
+    assert poem[0] > total[0]
+    assert len(rows(tmp_path / "out" / "pairs.jsonl")) == 200
+    (tmp_path / "scored.jsonl").write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}) + "\n")
+    assert run("preference_orchestrator", *asked, "--output", str(tmp_path / "other")) == 2
+    assert "two objectives" in capsys.readouterr().err

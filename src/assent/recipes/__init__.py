@@ -21,6 +21,7 @@ _NAMES = (
     "osp",
     "p_aligner",
     "pal",
+    "preference_orchestrator",
     "raft",
     "rag_rewardbench",
     "ranking_accuracy",
