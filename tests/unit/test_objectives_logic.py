@@ -22,6 +22,7 @@ from assent.objectives.logic.formula import assignments, parse
 from assent.objectives.logic.printing import score, shortest
 from assent.objectives.logic.probing import compiled_difference, curve
 from assent.objectives.logic.structure import MARKS, NAMES, lattice, member, without_reference
+from assent.objectives.names import ALIASES
 from tests.batches import columns, judged
 
 FIXTURE = json.loads((Path(__file__).parents[1] / "fixtures" / "dpa-logic.json").read_text())
@@ -219,6 +220,30 @@ def test_what_is_no_formula_is_refused_and_never_run(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("w & (l", r"character 5 .*never closed"),
+        ("w & & l", r"character 5"),
+        ("(" * 150 + "w" + ")" * 150 + ")", r"unmatched|nested"),
+        ("~" * 900 + "w", "nested too deeply"),
+        (" & ".join(["w"] * 400), "nested too deeply"),
+        ("Not(" * 300 + "w" + ")" * 300, "nested too deeply"),
+        ("w" * 100_000, "100,000 characters"),
+    ],
+)
+def test_a_malformed_formula_is_explained(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as found:
+        parse(text)
+    assert len(str(found.value)) < 500
+
+
+def test_the_deepest_formula_that_is_read_can_be_used() -> None:
+    text = "~" * 58 + "w"
+    assert build_objective({"formula": {"expression": text}}) is not None
+    assert Structure(text).equals(Structure("w"))
+
+
 def test_a_formula_trains_from_yaml_and_equals_the_loss_it_describes() -> None:
     formula = {"expression": "Implies(l, w)", "condition": "Or(w, l)", "additive": "And(w, l)", "beta": 2.5}
     policy = columns([-3.0, -9.0, -2.0], [-5.0, -4.0, -2.5]).requires_grad_()
@@ -264,6 +289,18 @@ def test_explain_says_what_a_loss_means_and_draws_it(name: str, said: str, tmp_p
     assert said in output
     assert "DISAGREES" not in output
     assert target.read_bytes().startswith(b"\x89PNG")
+    drawn = [line for line in output.splitlines() if "|" in line and "*" in line]
+    assert len(drawn) > 3, "the curve stands in the terminal too"
+    assert all(len(line) < 80 for line in drawn)
+
+
+@pytest.mark.parametrize("name", [*sorted(objective_classes()), *ALIASES])
+def test_every_name_can_be_explained(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the drawn file, which takes most of the time."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda *_, **__: None)
+    code, output = run(name, "--plot", str(tmp_path / "curve.png"))
+    assert code == 0, output
+    assert "DISAGREES" not in output
 
 
 def test_explain_compiles_a_loss_of_ones_own(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from assent.cli.text_plot import text_plot
 from assent.errors import InputError
 from assent.objectives import Objective, build_objective
 from assent.objectives.catalogue import resolve
@@ -59,8 +60,9 @@ def explain(
         _meaning(console, part)
     agrees = _check(console, objective, parts) if parts else True
     target = plot or Path(f"explain-{slug}.png")
-    _draw(objective, slug, target)
-    console.print(Text(f"Curve   loss against the margin: {target}"), soft_wrap=True)
+    console.print(Text("\nLoss against the margin:"))
+    _draw(console, objective, slug, target)
+    console.print(Text(f"Curve   {target}"), soft_wrap=True)
     if formula is not None:
         text = yaml.safe_dump({"objective": {slug: given}}, sort_keys=False)
         console.print(Text(f"\nTrain with it:\n{text}"), soft_wrap=True)
@@ -145,7 +147,7 @@ def _check(console: Console, objective: Objective, parts: Sequence[Part]) -> boo
     return agrees
 
 
-def _draw(objective: Objective, slug: str, target: Path) -> None:
+def _draw(console: Console, objective: Objective, slug: str, target: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -154,8 +156,11 @@ def _draw(objective: Objective, slug: str, target: Path) -> None:
     from assent.objectives.logic.probing import TOKENS, curve
 
     margins = [0.5 * step for step in range(-80, 81)]
+    losses = curve(objective, margins)
+    for line in text_plot(margins, losses, f"margin, nats ({TOKENS} tokens each)"):
+        console.print(Text(line), soft_wrap=True)
     figure, axes = pyplot.subplots(figsize=(6.4, 4.0), layout="constrained")
-    axes.plot(margins, curve(objective, margins), linewidth=2)
+    axes.plot(margins, losses, linewidth=2)
     axes.axvline(0, color="0.8", linewidth=1, zorder=0)
     axes.set(xlabel=f"margin of log-probabilities, nats ({TOKENS} tokens each)", ylabel="loss", title=slug)
     try:

@@ -13,6 +13,9 @@ from assent.errors import InputError
 MOST_VARIABLES = 12
 """2^12 assignments are enumerated; a larger formula is no loss that anybody could read."""
 
+LONGEST, DEEPEST = 2000, 60
+"""Characters, and connectives inside each other, beyond which a formula says nothing to a reader."""
+
 CONNECTIVES = {"Not": 1, "And": None, "Or": None, "Implies": 2, "Xor": None, "Iff": 2}
 """Names of connectives and how many formulas each takes (None: any number, at least one)."""
 
@@ -41,16 +44,20 @@ class Formula:
 @lru_cache(maxsize=1024)
 def parse(text: str) -> Formula:
     """The formula of a text: names, true, false, Not/And/Or/Implies/Xor/Iff(...), or ~, &, |, >> between them."""
+    if len(text) > LONGEST:
+        raise InputError(
+            "a formula is too long", field="formula", found=f"{len(text):,} characters", expected=f"{LONGEST:,}"
+        )
     try:
         tree = ast.parse(text.strip(), mode="eval")
-        root = _node(tree.body)
+        root = _node(tree.body, DEEPEST)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(
             "a formula cannot be read",
             field="formula",
             found=repr(text[:80]),
             expected=f"names, true, false, {', '.join(CONNECTIVES)}",
-            remedy=str(error) if isinstance(error, ValueError) else None,
+            remedy=_reason(error, text.strip()),
         ) from None
     variables = tuple(sorted(_variables(root)))
     if len(variables) > MOST_VARIABLES:
@@ -63,7 +70,18 @@ def assignments(variables: tuple[str, ...]) -> list[dict[str, bool]]:
     return [dict(zip(variables, values, strict=True)) for values in product((True, False), repeat=len(variables))]
 
 
-def _node(tree: ast.expr) -> Node:
+def _reason(error: Exception, text: str) -> str:
+    """What is wrong with a formula, in a sentence."""
+    if isinstance(error, SyntaxError) and error.offset is not None and "nested" not in str(error.msg):
+        place = min(max(error.offset - 1, 0), len(text))
+        return f"Look at character {place + 1} ({text[place : place + 10]!r}): {error.msg}"
+    return str(error) if isinstance(error, ValueError) else "It is nested too deeply"
+
+
+def _node(tree: ast.expr, deeper: int) -> Node:
+    """The node of a syntax tree, with at most so many connectives inside each other."""
+    if deeper == 0:
+        raise ValueError(f"It is nested too deeply (more than {DEEPEST} connectives inside each other)")
     match tree:
         case ast.Name(id="true" | "True"):
             return True
@@ -74,15 +92,15 @@ def _node(tree: ast.expr) -> Node:
         case ast.Name(id=name) if name not in CONNECTIVES:
             return name
         case ast.UnaryOp(op=ast.Invert(), operand=operand):
-            return ("Not", (_node(operand),))
+            return ("Not", (_node(operand, deeper - 1),))
         case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.RShift() as symbol, right=right):
             names = {ast.BitAnd: "And", ast.BitOr: "Or", ast.BitXor: "Xor", ast.RShift: "Implies"}
-            return (names[type(symbol)], (_node(left), _node(right)))
+            return (names[type(symbol)], (_node(left, deeper - 1), _node(right, deeper - 1)))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in CONNECTIVES:
             count = CONNECTIVES[name]
             if not args or (count is not None and len(args) != count):
                 raise ValueError(f"{name} takes {count or 'one or more'} formulas")
-            return (name, tuple(_node(argument) for argument in args))
+            return (name, tuple(_node(argument, deeper - 1) for argument in args))
     raise ValueError(f"`{ast.unparse(tree)[:40]}` is no formula")
 
 
