@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,11 +53,14 @@ def record(at: int, one: Comparison, helpers: tuple[str, ...]) -> Comparison:
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("start")
     save_tiny_lm(place / "model", layers=1, hidden=16)
     save_tiny_lm(place / "negative", layers=1, hidden=16, seed=1)
-    return place
+    # Every run collects garbage, over all that other tests left; that would be most of its time.
+    gc.freeze()
+    yield place
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("slug", TEXT)
