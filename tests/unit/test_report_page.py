@@ -178,3 +178,12 @@ def test_a_run_folder_with_nothing_in_it_says_what_is_missing(tmp_path: Path) ->
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a run folder"):
         write_run_report(tmp_path / "missing")
+
+
+def test_photographs_keep_their_colours_on_a_dark_screen() -> None:
+    page = Report("Title").photographs(Figure(figsize=(1, 1)), "Two <boats>").html()
+    assert page.count('class="photographs"') == 1
+    assert "Two &lt;boats&gt;" in page
+    dark = page[page.index("prefers-color-scheme: dark") :]
+    assert ".drawing { filter: invert" in dark
+    assert ".photographs" not in dark[: dark.index("@media print")]

@@ -72,12 +72,15 @@ def _measured(
     neighbours: int,
     report: Path | None,
 ) -> dict[str, Any]:
+    from transformers.utils import logging
+
     from assent.cli.score import opened
     from assent.evaluation.picture_scores import score_pictures, tones_of, variety_within_captions
     from assent.evaluation.pictures import check_pictures, matched, read_picture_folder
     from assent.preference_models.loading import ScorerOptions
     from assent.report.pictures import Measured, picture_report
 
+    logging.disable_progress_bar()
     if (real is None) != (features is None):
         raise InputError(
             "real pictures are compared by the features of a vision model",

@@ -132,7 +132,9 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
         "Each column starts from the same noise in every row of grids; only the weights differ. Darker is more ink."
     )
     shown = ["base model", *PLANS]
-    report.figure(grid({name: named[name].measured for name in shown}), "Five samples of each class, same seeds.")
+    report.photographs(
+        grid({name: named[name].measured for name in shown}), "Five samples of each class, same seeds."
+    )
     report.section("What was measured")
     report.table(
         [_row(result) for result in results],
@@ -151,7 +153,7 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
         "frozen, the one direction of the reward's space that the model's own pictures are missing, takes it out, "
         "and then climbs what is left."
     )
-    report.figure(grid({name: named[name].measured for name in ("base model", PLAIN, REMEDY)}), "Same seeds.")
+    report.photographs(grid({name: named[name].measured for name in ("base model", PLAIN, REMEDY)}), "Same seeds.")
     report.section("How it was made")
     report.key_values(
         {name: str(plan.objective) + f", {plan.steps} steps of 64 pairs" for name, plan in PLANS.items()}

@@ -79,7 +79,14 @@ def picture_report(
         report.section("Distances and variety")
         sides = [side for side in ("before", "after") if side in measured]
         report.table(
-            [{"measure": n, **{s: measured[s].shown(n) for s in sides}, "what it says": MEANINGS[n]} for n in names],
+            [
+                {
+                    "measure": n.replace("_", " "),
+                    **{s: measured[s].shown(n) for s in sides},
+                    "what it says": MEANINGS[n],
+                }
+                for n in names
+            ],
             "Intervals (95%) by leaving out groups of pictures of both sets.",
         )
     report.section("The pictures" if before is None else "The same prompts and seeds before and after")

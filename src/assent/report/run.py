@@ -76,7 +76,7 @@ def _add_pictures(report: Report, folder: Path) -> None:
         axes.axis("off")
     prompts = _read_json(folder / "prompts.json")
     listed = "; ".join(str(prompt)[:80] for prompt in prompts) if isinstance(prompts, list) else ""
-    report.section("Pictures").figure(figure, f"The same prompts and seeds, from left to right: {listed}")
+    report.section("Pictures").photographs(figure, f"The same prompts and seeds, from left to right: {listed}")
 
 
 def read_metrics(run_folder: Path, key: str) -> tuple[list[float], list[float]]:
