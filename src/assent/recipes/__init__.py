@@ -30,6 +30,7 @@ _NAMES = (
     "reward_models",
     "rrr",
     "selfie",
+    "step_aware",
     "tpo_free_lunch",
     "wildfeedback",
 )
