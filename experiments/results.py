@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-FRAMEWORK = {"__init__", "__main__", "results", "summary"}
+FRAMEWORK = {"__init__", "__main__", "coverage", "results", "summary"}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy import stats
 
+from experiments.coverage import coverage
 from experiments.results import Experiment, stored
 
 
@@ -19,6 +20,7 @@ def write_summary(chosen: list[Experiment], path: Path) -> None:
         "Made by `make experiments` from the files in `docs/results/`; do not edit. Numbers are the mean over seeds "
         "with a 95% interval (Student's t); a claim counts the seeds in which it held.",
         overview(chosen),
+        by_objective(chosen),
     ]
     for experiment in chosen:
         parts += section(experiment)
@@ -38,6 +40,19 @@ def overview(chosen: list[Experiment]) -> str:
             f"| {len(numbers)} of {len(experiment.seeds)} | {title_of(experiment)} |"
         )
     return "\n".join(rows)
+
+
+def by_objective(chosen: list[Experiment]) -> str:
+    """One row for each objective: the experiments that train by it; those without one are named below."""
+    anchors = {experiment.slug: anchor(heading(experiment)) for experiment in chosen}
+    found = coverage(Path(str(experiment.module.__file__)) for experiment in chosen)
+    rows = ["| objective | experiments that train by it |", "|---|---|"]
+    for slug, names in found.items():
+        if names:
+            links = ", ".join(f"[`{name}`](#{anchors[name]})" for name in names)
+            rows.append(f"| [`{slug}`](methods.md#{slug}) | {links} |")
+    without = ", ".join(f"`{slug}`" for slug, names in found.items() if not names)
+    return "\n".join(rows) + (f"\n\nChecked by tests only, without an experiment: {without}." if without else "")
 
 
 def title_of(experiment: Experiment) -> str:
