@@ -16,6 +16,8 @@ SMALL = Sizes(base_steps=60, pairs=64, share=0.02, reward_steps=2, per_class=2)
 def test_a_small_run_writes_a_report_with_every_model(tmp_path: Path) -> None:
     report = run_diffusion_demo(tmp_path / "demo", seed=1, sizes=SMALL)
     page = report.read_text()
+    assert "What it costs: Diffusion-DPO" in page
+    assert page.count('class="photographs"') == 2
     for name in ("base model", "Diffusion-DPO", "MaPO", "DPO, shuffled labels", "plain reward gradient", "D^2-Align"):
         assert name in page
     assert len(json.loads((tmp_path / "demo" / MARK).read_text())["results"]) == 6

@@ -129,7 +129,8 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
     )  # fmt: skip
     report.section("The same pictures before and after")
     report.text(
-        "Each column starts from the same noise in every row of grids; only the weights differ. Darker is more ink."
+        "A picture starts from the same noise as the one in its place in the other grids; only the weights differ. "
+        "Darker is more ink."
     )
     shown = ["base model", *PLANS]
     report.photographs(
@@ -142,6 +143,7 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
         f"{float(ink(data.images).mean()):.3f}. Accuracy: a classifier reads the class that was asked for. Coverage: "
         "distinct real digits that are nearest to some sample.",
     )
+    report.callout(f"What it costs: {cost(results)}.")
     report.text(
         "The control learns from the same pairs with a random half of the verdicts turned round. What it moves is "
         "what training moves by itself; the gain of the others beyond that comes from the preference."
@@ -159,6 +161,17 @@ def diffusion_report(results: Sequence[Result], data: Digits) -> Report:
         {name: str(plan.objective) + f", {plan.steps} steps of 64 pairs" for name, plan in PLANS.items()}
     )
     return report
+
+
+def cost(results: Sequence[Result]) -> str:
+    """What every model lost of class accuracy and coverage against the base, which stands first."""
+    base = results[0].measured
+    return "; ".join(
+        f"{one.name} {100 * (one.measured.accuracy - base.accuracy):+.1f} points of class accuracy and "
+        f"{one.measured.coverage - base.coverage:+d} of {base.coverage} real digits covered"
+        for one in results[1:]
+        if one.name != CONTROL
+    )
 
 
 def grid(rows: dict[str, Measured], per_class: int = 5) -> Figure:
