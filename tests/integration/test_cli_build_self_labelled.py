@@ -118,3 +118,36 @@ def test_osp(
     assert all(0.5 < (one.confidence or 0) < 1 for one in made)
     account = account_of(capsys.readouterr().out)
     assert account["judge"]["judged"] == 1
+
+
+@pytest.mark.parametrize("name", ["selfie", "osp"])
+def test_an_interrupted_round_goes_on_to_the_same_pairs(
+    models: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    initial, last = models
+    out, whole = tmp_path / "pairs.jsonl", tmp_path / "whole.jsonl"
+    options = ["--model", str(last), "--initial", str(initial), "--samples", "3", "--max-new-tokens", "6"]
+    command = [name, str(initial.parent / "prompts.txt")]
+    assert run(*command, str(whole), *options) == 0
+    stream = LocalGenerator.stream
+    drawn = 0
+
+    def stops(self: LocalGenerator, *arguments: Any) -> Any:
+        nonlocal drawn
+        for item in stream(self, *arguments):
+            drawn += 1
+            if drawn == 6:
+                raise KeyboardInterrupt
+            yield item
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalGenerator, "stream", stops)
+        assert run(*command, str(out), *options) == 130
+    assert "the same command goes on" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert run(*command, str(out), *options) == 0
+    assert rows(out) == rows(whole)
