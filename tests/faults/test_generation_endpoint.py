@@ -43,10 +43,13 @@ def test_every_request_is_answered_once_through_all_faults(tmp_path: Path, count
         assert [found[index].text for index in range(count)] == [f"echo question {index} 0" for index in range(count)]
         assert len(proxy.faults) == 6
         assert sum(proxy.faults.values()) > 0.15 * count
-        assert set(proxy.answered.values()) == {1}
+        # A good answer that a busy machine delivers after the client's timeout is lost to it, as a hang is: asked
+        # again, and counted. Nothing else is answered twice.
+        late = ledger.retries - sum(proxy.faults.values())
+        assert sum(proxy.answered.values()) == count + late
+        assert 0 <= late <= count // 100
         assert len(journal) == count
-        assert proxy.most_in_flight <= 64 + proxy.faults["hang"]
-        assert ledger.retries == sum(proxy.faults.values())
+        assert proxy.most_in_flight <= 64 + proxy.faults["hang"] + late
         before = sum(proxy.attempts.values())
         again = dict(client(proxy, journal).answers(requests(count)))
         assert all(answer.cached for answer in again.values())
@@ -145,10 +148,17 @@ with Journal(Path(sys.argv[2])) as journal:
 """
 
 
+def kept_names(journal: Journal) -> set[str]:
+    """The request ids of the answers in a journal; a request's id is the start of its key."""
+    rows = journal._connection.execute("SELECT key FROM entries").fetchall()
+    return {key[:32] for (key,) in rows}
+
+
 def test_killed_five_times_equals_uninterrupted(tmp_path: Path) -> None:
     with FaultProxy(echo, fault_share=0.2, delay=0.05) as proxy:
         command = [sys.executable, "-c", RUN, proxy.url, str(tmp_path / "j.sqlite")]
         draw = random.Random(0)
+        paid: dict[str, int] = {}
         for kill in range(1, 6):
             worker = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
             begun = sum(proxy.answered.values())
@@ -158,12 +168,20 @@ def test_killed_five_times_equals_uninterrupted(tmp_path: Path) -> None:
             assert worker.poll() is None, f"killed while it works ({kill})"
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
+            time.sleep(0.2)  # the server finishes what it was working on
+            with Journal(tmp_path / "j.sqlite") as journal:
+                saved = kept_names(journal)
+            assert saved >= set(paid), "what was on disk stays there"
+            assert all(proxy.answered[key] == count for key, count in paid.items()), "nothing on disk is asked again"
+            paid = {key: proxy.answered[key] for key in saved}
         final = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
         assert json.loads(final.stdout) == [f"echo question {index} 0" for index in range(300)]
         twice = [count for count in proxy.answered.values() if count > 1]
-        # Each kill can lose what was in flight, at most the concurrency, and nothing else is asked again.
-        assert len(twice) <= 5 * 16
-        assert sum(proxy.answered.values()) <= 300 + 5 * 16
+        # Each kill can lose what was in flight, at most the concurrency, and what came while the last group was
+        # gathered (at 16 answers in 50 ms, three in 10 ms); nothing else is asked again.
+        assert all(proxy.answered[key] == count for key, count in paid.items())
+        assert len(twice) <= 5 * (16 + 4)
+        assert sum(proxy.answered.values()) <= 300 + 5 * (16 + 4)
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from assent.generation.sampling import Sample, Sampling
 from assent.generation.transport import Endpoint, Transport
 from assent.work.journal import Journal
 
+_GATHER_SECONDS = 0.01
+"""How long an answer waits for others before they are written together, while more requests are in flight."""
 _POLL_SECONDS = 0.2
 """How often to look whether another process has finished a request that it had claimed."""
 
@@ -99,7 +101,7 @@ class _Session:
         self.stop: AssentError | None = None
         self.waiting: dict[str, list[int]] = {}
         self.remembered: dict[str, Answer] = {}
-        self.failed = self.succeeded = 0
+        self.failed = self.succeeded = self.busy = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
@@ -192,11 +194,14 @@ class _Session:
                 if self.stop:
                     continue
                 key, request = item
+                self.busy += 1
                 try:
                     answer = await self.transport.ask(client, request, key)
                 except AssentError as error:
                     self.stop = self.stop or error
                     continue
+                finally:
+                    self.busy -= 1
                 self._count(answer)
                 await done.put((key, answer))
 
@@ -214,6 +219,9 @@ class _Session:
         ended = False
         while not ended:
             items = [await done.get()]
+            if self.journal is not None and self.busy and items[0] is not None:
+                # One transaction and one change of threads for each answer would cost more than the writing itself.
+                await asyncio.sleep(_GATHER_SECONDS)
             while not done.empty():
                 items.append(done.get_nowait())
             ended = None in items
