@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from assent.cli.eval_preference_model import print_numbers
+from assent.cli.number_tables import print_numbers
 from assent.cli.score import opened, scorer_options
 from assent.errors import InputError
 

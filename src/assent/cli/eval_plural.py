@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assent.cli.eval_preference_model import print_numbers, tables_of
+from assent.cli.number_tables import print_numbers, tables_of
 from assent.errors import InputError
 
 

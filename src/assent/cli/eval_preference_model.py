@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from assent.cli.judge_models import (
     JudgeAsked,
@@ -25,6 +23,7 @@ from assent.cli.judge_models import (
     JudgeTokens,
     verdict_line,
 )
+from assent.cli.number_tables import print_numbers, tables_of
 from assent.cli.score import opened, scorer_options
 from assent.errors import InputError
 
@@ -165,53 +164,6 @@ def _comparison_numbers(files: list[Path], scorer: Any, options: Any) -> dict[st
     return preference_report(comparisons, scored, options)
 
 
-def print_numbers(numbers: Mapping[str, Any]) -> None:
-    """Tables of the numbers, nested ones under their own names."""
-    console = Console()
-    for title, rows in tables_of(numbers).items():
-        table = Table(title=Text(title), title_justify="left")
-        for column in rows[0]:
-            table.add_column(column, justify="left" if column == "name" else "right")
-        for row in rows:
-            table.add_row(*(Text(str(value)) for value in row.values()))
-        console.print(table)
-
-
-def tables_of(numbers: Mapping[str, Any]) -> dict[str, list[dict[str, str]]]:
-    """Rows of text for each part of the numbers."""
-    plain = {key: value for key, value in numbers.items() if not isinstance(value, Mapping | list | tuple)}
-    tables: dict[str, list[dict[str, str]]] = {"summary": [{"name": k, "value": _shown(v)} for k, v in plain.items()]}
-    for key, value in numbers.items():
-        if isinstance(value, Mapping) and value:
-            tables[key] = _table(value)
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
-            tables[key] = [{name: _shown(cell) for name, cell in row.items()} for row in value]
-        elif isinstance(value, list | tuple):
-            tables["summary"].append({"name": key, "value": ", ".join(map(str, value)) or "none"})
-    return tables
-
-
-def _table(part: Mapping[str, Any]) -> list[dict[str, str]]:
-    nested = {name: value for name, value in part.items() if isinstance(value, Mapping) and "estimate" not in value}
-    if len(nested) == len(part):
-        columns = list(dict.fromkeys(name for value in nested.values() for name in value))
-        return [
-            {"name": name, **{column: _shown(value.get(column)) for column in columns}}
-            for name, value in nested.items()
-        ]
-    return [{"name": name, "value": _shown(value)} for name, value in part.items() if name != "bins"]
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Mapping) and "estimate" in value:
-        return f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return "; ".join(_shown(item) for item in value)
-    return "-" if value is None else str(value)
-
-
 def _without_nan(value: Any) -> Any:
     """JSON has no NaN: such a number is null."""
     if isinstance(value, Mapping):
@@ -248,6 +200,6 @@ def _write_html(numbers: Mapping[str, Any], path: Path) -> None:
         }
         report.figure(line_chart(gold, "square root of KL (nats)", "true reward"), "Over-optimisation.")
     for title, rows in tables_of(numbers).items():
-        report.section(title.replace("_", " "))
+        report.section(title)
         report.table(rows)
     report.write(path)

@@ -84,7 +84,8 @@ def fit(
     for epoch in range(len(standing.history), options.epochs):
         model.train()
         total, seen = 0.0, 0
-        for rows in _steps(judged, options, generator):
+        steps = _steps(judged, options, generator)
+        for rows in steps:
             loss = _loss(model, features.rows(rows), select_verdicts(judged, rows))
             if not loss.isfinite():
                 names = ", ".join(judged.ids[row][:12] for row in rows.tolist()[:5])
@@ -93,7 +94,8 @@ def fit(
             loss.backward()
             optimizer.step()
             total, seen = total + float(loss.detach()) * len(rows), seen + len(rows)
-        numbers = {"epoch": float(epoch + 1), "loss": total / seen}
+        done = standing.history[-1]["step"] if standing.history else 0.0
+        numbers = {"epoch": float(epoch + 1), "step": done + len(steps), "loss": total / seen}
         if held_out is not None:
             numbers["eval_accuracy"] = pair_accuracy(model, *held_out)
             if options.keep == "best" and (standing.best is None or numbers["eval_accuracy"] > standing.best[0]):

@@ -137,6 +137,9 @@ def train_on_features(
         features = {"cache": str(folder / "features.sqlite"), **features}
     run_folder.write_start(folder, config, {**records.facts, "features": dict(features)}, [])
     options = _options(config, build_preference_model(spec, 1, 1, DataFacts.of(train)))
+    aside = f", {len(held_out)} held out" if held_out else ""
+    encoder = features.get("encoder", "hashed_ngrams")
+    tell({"event": "stage", "text": f"{len(train)} comparisons{aside}; features: {encoder}"})
     if (folder / FIT_STATE).exists():
         tell({"event": "stage", "text": f"going on from {folder / FIT_STATE}"})
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:

@@ -182,7 +182,7 @@ def _train_preference_model(
     folder = Path(config.output_dir)
     if config.features is not None:
         numbers = {} if dry_run else train_on_features(config, config.features, tell, comparisons=given.comparisons)
-        return TrainResult(folder, None, steps=int(numbers.get("epoch", 0)), metrics=dict(numbers))
+        return TrainResult(folder, None, steps=int(numbers.get("step", 0)), metrics=dict(numbers))
     trainer, plan, tokenizer = train_on_backbone(
         config, tell, resume=resume, dry_run=dry_run, comparisons=given.comparisons
     )
