@@ -3,7 +3,12 @@
 A caption names a digit and how thick it is (tercile of ink within the class). The base model learns from a corpus in
 which half of the captions are wrong. Then 300 steps on right captions: as supervised fine-tuning, as TDPO (each
 picture under its caption and under one with another digit or another thickness), and as TKTO (the same, labelled).
-Measured on samples for all 30 captions: is the digit right, is the thickness, are both?
+Measured on 600 samples for all 30 captions (a share is known to .02): is the digit right, is the thickness, are both?
+
+What TDPO pays for its open end: the mismatched caption's error may be raised without bound, and after 300 steps the
+winner's error is .05 above the reference's. All samples have become thicker ("ink", against .306 of the real ones),
+by how much varies with the seed: "thick" is then nearly always right and "thin" seldom. After 100 steps, or with the
+mismatched error clipped, it has not gone that far.
 """
 
 from __future__ import annotations
@@ -37,6 +42,15 @@ EXPECTED = {
 CLAIMS = {
     "TKTO follows whole captions better than SFT by .08 or more": lambda r: r["tkto: both"] >= r["sft: both"] + 0.08,
     "TDPO follows whole captions as well as SFT": lambda r: r["tdpo: both"] >= r["sft: both"] - 0.02,
+    "TDPO with the clip follows whole captions better than SFT by .03 or more": lambda r: (
+        r["tdpo, clipped: both"] >= r["sft: both"] + 0.03
+    ),
+    "after 100 steps TDPO follows whole captions as well as SFT after 300": lambda r: (
+        r["tdpo, 100 steps: both"] >= r["sft: both"] - 0.02
+    ),
+    "TDPO without the clip drifts: samples are thicker than SFT's by .01 or more": lambda r: (
+        r["tdpo: ink"] >= r["sft: ink"] + 0.01
+    ),
     "TDPO names the digit better than SFT by .03 or more": lambda r: r["tdpo: digit"] >= r["sft: digit"] + 0.03,
     "the clip keeps the winner's error from rising": lambda r: (
         r["tdpo, clipped: winner's error above the reference's"] < r["tdpo: winner's error above the reference's"] / 2
@@ -77,14 +91,19 @@ def run(
         # Whether it is thick for the digit that was asked for.
         thickness = level(ink(images), asked // LEVELS, bounds) == asked % LEVELS
         shares = {"digit": digit, "thickness": thickness, "both": digit & thickness}
-        return {f"{name}: {what}": float(share.float().mean()) for what, share in shares.items()}
+        found = {f"{name}: {what}": float(share.float().mean()) for what, share in shares.items()}
+        return found | {f"{name}: ink": float(ink(images).mean())}
 
     matched = edited_pairs(data, captions, pairs, seed)
     found = followed("base", base)
     found |= followed("sft", align(base, matched, Plan("sft", steps), seed).model)
-    for name, clip in (("tdpo", None), ("tdpo, clipped", 0.01)):
+    for name, clip, taken in (
+        ("tdpo", None, steps),
+        ("tdpo, 100 steps", None, max(1, steps // 3)),
+        ("tdpo, clipped", 0.01, steps),
+    ):
         objective = {"tpo_free_lunch": {"variant": "tdpo", "beta": 500.0, "negative_clip": clip}}
-        aligned = align(base, matched, Plan(objective, steps), seed)
+        aligned = align(base, matched, Plan(objective, taken), seed)
         found |= followed(name, aligned.model)
         found[f"{name}: winner's error above the reference's"] = -aligned.log["rewards/chosen"] / 500
     labelled = [one for pair in matched for one in singles(pair)]
