@@ -4,6 +4,7 @@ from assent.preference_models.bradley_terry import BradleyTerry
 from assent.preference_models.context_aware import ContextAware
 from assent.preference_models.ensemble import Ensemble
 from assent.preference_models.gpm import GPM
+from assent.preference_models.mapl import MultiLevel
 from assent.preference_models.model import (
     Embedded,
     Features,
@@ -30,6 +31,7 @@ MODELS = (
     "ContextAware",
     "Ensemble",
     "MultiAttribute",
+    "MultiLevel",
     "Ordinal",
     "Pairwise",
     "Process",
@@ -48,6 +50,7 @@ __all__ = [
     "Ensemble",
     "Features",
     "MultiAttribute",
+    "MultiLevel",
     "NoReward",
     "Ordinal",
     "Pairwise",
