@@ -153,7 +153,15 @@ def test_a_dry_run_checks_pictures_and_settings_and_loads_no_weights(
         p.numel() for p in DiffusionPipeline.from_pretrained(folders["ddpm"]).unet.parameters()
     )
     assert not (tmp_path / "o").exists()
-    with pytest.raises(InputError, match="not available for diffusion"):
+    with pytest.raises(InputError, match="fresh noise"):
         train(run_from({**values, "reference": {"source": "model", "store": "x"}}), dry_run=True, given=Given(pairs))
+    section = {"noise": {"fixed": 2}, "latents": {"cache": 3}}
+    with pytest.raises(InputError, match="one cut of a picture"):
+        train(run_from({**values, "diffusion": section}), dry_run=True, given=Given(pairs))
+    plan = train(run_from({**values, "diffusion": {"noise": {"fixed": 2}}}), dry_run=True, given=Given(pairs)).plan
+    assert plan is not None
+    assert plan.reference == "the starting network (a frozen copy, errors kept)"
+    with pytest.raises(InputError, match="not available for diffusion"):
+        train(run_from({**values, "model": {"path": str(empty), "adapter": "x"}}), dry_run=True, given=Given(pairs))
     with pytest.raises(InputError, match="aligned on pictures"):
         train(run_from(values), dry_run=True, given=Given(tiny_comparisons(2)))
