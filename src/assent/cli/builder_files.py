@@ -50,9 +50,7 @@ def finished(
     typer.echo(json.dumps(account, indent=1))
 
 
-def in_groups(
-    rows: Sequence[Row], build: Callable[[int, Sequence[Row]], Built], out: Path, journal: Path
-) -> Built:
+def in_groups(rows: Sequence[Row], build: Callable[[int, Sequence[Row]], Built], out: Path, journal: Path) -> Built:
     """What `build` makes of all rows, a group at a time; `build` takes the number of the group's first row.
 
     Whatever ends the work early (a budget, an interrupt, a failure), what the finished groups gave is written beside
