@@ -29,6 +29,7 @@ SUPPORT = {
     "judged",
     "lists",
     "names",
+    "needs",
     "ranking",
     "registry",
     "reliability",

@@ -17,49 +17,9 @@ from torch import Tensor
 from assent.encoding import EncodedComparison
 from assent.errors import InputError
 from assent.likelihood import Likelihoods
+from assent.objectives.needs import Needs
 
-
-@dataclass(frozen=True)
-class Needs:
-    """What an objective needs; matched against the data before anything is loaded.
-
-    Args:
-        reference: log-probabilities under a frozen reference.
-        pairs: exactly two judged, differing candidates.
-        labels: a label on a candidate (unpaired data).
-        lists: two or more judged candidates; longer lists are used whole.
-        demonstrations: only a best (or single) answer.
-        ties: pairs of equal score, or confidence 0.5, carry signal and are kept.
-        dimensions: scores by dimension.
-        joint_prompts: the prompts' own log-probabilities (segment 1).
-        helpers: roles of the helper candidates it reads.
-        statistics: per-token statistics the head computes.
-        contrast: the reference carries the statistic `contrast`, the log-ratio of two further frozen models.
-        live_reference: the reference's numbers depend on the current weights or need its full distribution.
-        batch: the loss couples comparisons, or the objective has state: called once per optimizer step.
-    """
-
-    reference: bool = False
-    pairs: bool = False
-    labels: bool = False
-    lists: bool = False
-    demonstrations: bool = False
-    ties: bool = False
-    dimensions: bool = False
-    joint_prompts: bool = False
-    helpers: tuple[str, ...] = ()
-    statistics: tuple[str, ...] = ()
-    contrast: bool = False
-    live_reference: bool = False
-    batch: bool = False
-
-    def __or__(self, other: Needs) -> Needs:
-        """What two objectives need together."""
-        together: dict[str, Any] = {}
-        for name, mine in vars(self).items():
-            theirs = getattr(other, name)
-            together[name] = tuple(dict.fromkeys((*mine, *theirs))) if isinstance(mine, tuple) else mine or theirs
-        return Needs(**together)
+__all__ = ["Judged", "Needs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,30 +155,36 @@ class Judged:
 
     def _require_two(self, counted: Tensor, what: str) -> None:
         counts = counted.sum(dim=1)
-        wrong = (counts != 2).nonzero().flatten()
-        if len(wrong):
-            index = int(wrong[0])
-            raise InputError(
-                "an objective over pairs got a comparison that is not a pair",
-                where=self._name(index),
-                found=f"{int(counts[index])} {what}",
-                expected="2",
-                remedy="Derive pairs with `data.pairs: best_worst | all | adjacent`",
-            )
+        self._refuse(
+            counts != 2,
+            counts,
+            "an objective over pairs got a comparison that is not a pair",
+            (what, "2", "Derive pairs with `data.pairs: best_worst | all | adjacent`"),
+        )
 
     def require_lists(self) -> None:
         """Raises unless every comparison has two or more judged candidates."""
         counts = self.judged.sum(dim=1)
-        wrong = (counts < 2).nonzero().flatten()
-        if len(wrong):
-            index = int(wrong[0])
-            raise InputError(
-                "an objective over lists got a comparison without one",
-                where=self._name(index),
-                found=f"{int(counts[index])} judged candidates",
-                expected="2 or more",
-                remedy="Leave out comparisons with fewer than two judged candidates",
-            )
+        self._refuse(
+            counts < 2,
+            counts,
+            "an objective over lists got a comparison without one",
+            ("judged candidates", "2 or more", "Leave out comparisons with fewer than two judged candidates"),
+        )
+
+    def _refuse(self, wrong: Tensor, counts: Tensor, message: str, words: tuple[str, str, str]) -> None:
+        """Raises for the first comparison that is wrong; the words say what was counted, expected and to be done."""
+        if not bool(wrong.any()):
+            return
+        index = int(wrong.nonzero()[0])
+        what, expected, remedy = words
+        raise InputError(
+            message,
+            where=self._name(index),
+            found=f"{int(counts[index])} {what}",
+            expected=expected,
+            remedy=remedy,
+        )
 
     def swapped(self) -> Judged:
         """The same with columns 0 and 1 exchanged: what the loss would be had the judge decided the other way."""
