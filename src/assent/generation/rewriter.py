@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from assent.comparison import Comparison, Prompt
+from assent.comparison import Comparison, Prompt, content_key
 from assent.generation.best_of_n import noted
 from assent.generation.decoding import comparison_of
 from assent.generation.prompts import content_text, messages_of
@@ -49,9 +49,10 @@ class Rewriter:
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str] | None = None
     ) -> Iterator[tuple[int, Comparison]]:
         """K candidates for each prompt as it was written; `meta.decoding.rewritten` is what was answered."""
+        names = [content_key(prompt) for prompt in prompts] if keys is None else list(keys)
         rewritten = self.rewrite(prompts, sampling.max_new_tokens)
         asked = [_replaced(prompt, one.text) for prompt, one in zip(prompts, rewritten, strict=True)]
-        for index, samples in self.generator.stream(asked, sampling, keys):
+        for index, samples in self.generator.stream(asked, sampling, names):
             one = rewritten[index]
             note = {"method": "rewriter", "rewritten": one.text, "kept_because": one.kept_because}
             drawn = comparison_of(prompts[index], samples, self.generator.name)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assent.comparison import Comparison, Message, Prompt
+from assent.comparison import Comparison, Message, Prompt, content_key
 from assent.errors import InputError
 from assent.generation.best_of_n import noted
 from assent.generation.decoding import best, comparison_of
@@ -140,11 +140,12 @@ class RPS:
         self, prompts: Sequence[Prompt], sampling: Sampling, keys: Sequence[str] | None = None
     ) -> Iterator[tuple[int, Comparison]]:
         """k scored candidates for each prompt; `meta.decoding.angles` says from where each was drawn."""
+        names = [content_key(prompt) for prompt in prompts] if keys is None else list(keys)
         counts = {angle: self.angles.count(angle) for angle in self.angles}
         found: list[dict[float, list[Sample]]] = [{} for _ in prompts]
         for angle, count in counts.items():
             asked = [directed(prompt, unit_vector(angle), self.attributes) for prompt in prompts]
-            for index, samples in self.generator.stream(asked, sampling.with_samples(count), keys):
+            for index, samples in self.generator.stream(asked, sampling.with_samples(count), names):
                 found[index][angle] = samples
                 if len(found[index]) == len(counts):
                     yield index, self._selected(prompts[index], found[index])
