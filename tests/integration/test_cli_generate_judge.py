@@ -241,3 +241,15 @@ def test_rows_of_other_formats_are_judged_and_bad_ones_counted(
     assert run("judge", data, tmp_path / "o.jsonl", *options, "--on-invalid", "quarantine") == 0
     assert "1 of 31 rows could not be read" in capsys.readouterr().err.replace("\n", " ")
     assert len(rows(tmp_path / "o.jsonl")) == 30
+
+
+@pytest.mark.parametrize("how", [["--engine", "ray"], ["--engine", "pool"], ["--rank", "0/2"]])
+def test_a_budget_is_never_split_over_processes(
+    tmp_path: Path, prompts: Path, how: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultProxy() as proxy:
+        server = ["--endpoint", proxy.url, "--model", "m"]
+        for budget in (["--token-budget", "50"], ["--budget", "1", "--price-prompt", "1", "--price-completion", "1"]):
+            assert run("generate", prompts, tmp_path / "out.jsonl", *server, *how, *budget) == 2
+            assert "a budget is kept by one process" in " ".join(capsys.readouterr().err.split())
+        assert not proxy.bodies, "nothing was sent"

@@ -19,7 +19,7 @@ from assent.generation.sampling import Sample, Sampling
 from assent.generation.transport import Endpoint, Transport
 from assent.work.journal import Journal
 
-_GATHER_SECONDS = 0.01
+_GATHER_SECONDS = 0.025
 """How long an answer waits for others before they are written together, while more requests are in flight."""
 _POLL_SECONDS = 0.2
 """How often to look whether another process has finished a request that it had claimed."""
