@@ -100,6 +100,19 @@ def test_a_judge_of_length_alone_gains_nothing_under_length_control() -> None:
     assert preference(rows[0]) in (0.0, 1.0)
 
 
+def test_no_length_control_where_length_decides_every_verdict() -> None:
+    rows = []
+    for at in range(30):
+        lengths = (40 + at, 50) if at % 10 else (50, 50 + at + 1)
+        wins = lengths[0] > lengths[1]
+        answers = [Candidate("a" * lengths[0], score=float(wins)), Candidate("b" * lengths[1], score=1.0 - wins)]
+        rows.append(Comparison(f"Q{at}", answers))
+    result = head_to_head(rows, rounds=50)
+    assert result.names_longer is not None
+    assert result.names_longer[0] == 1.0
+    assert result.controlled is None
+
+
 def test_the_command_judges_reports_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

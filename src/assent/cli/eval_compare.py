@@ -134,7 +134,7 @@ def summary(
         (
             "length-controlled",
             _number(result.controlled.win_rate if result.controlled else None, "{:.1f}%"),
-            "had both answers the same length",
+            "had both answers the same length" if result.controlled else "too few pairs, or length decides all",
         ),
         ("mean characters", f"{result.lengths[0]:.0f} against {result.lengths[1]:.0f}", "of the answers"),
         ("equal answers", str(result.identical), "ties without a question"),

@@ -28,6 +28,8 @@ from assent.generation.prompts import messages_of
 FEWEST_FOR_FOLDS = 100
 """Verdicts below which the length control is fitted without the penalty that folds choose."""
 FEWEST_FOR_LENGTH = 10
+SEPARATED = 15.0
+"""Coefficients, in logits, beyond which the length control's fit has no optimum."""
 KEPT = ("turn", "reference")
 """What a pair keeps of its records' `meta`: which turn it is, and the reference answer that a judge is shown."""
 SAID: dict[str, Verdict] = {"A": "A", "B": "B", "tie": "tie"}
@@ -161,7 +163,9 @@ def _controlled(values: Array, gaps: Array, rate: WinRate) -> LengthControlled |
     if rate.judged < FEWEST_FOR_LENGTH or not rate.wins or not rate.losses:
         return None
     fit: Literal["alpaca_eval", "likelihood"] = "alpaca_eval" if rate.judged >= FEWEST_FOR_FOLDS else "likelihood"
-    return length_controlled(values, gaps, fit=fit)
+    found = length_controlled(values, gaps, fit=fit)
+    # Where length alone foretells every verdict nothing is left to tell the systems apart by, and the fit runs off.
+    return None if max(abs(found.length), abs(found.system)) > SEPARATED else found
 
 
 def orders(judged: Sequence[Comparison]) -> SwapReliability | None:
