@@ -85,7 +85,7 @@ def leaderboard(comparisons: Any, baseline: str | None, bootstrap: int, seed: in
         elo, _ = bootstrap_ratings(battles, systems, resamples(len(battles), bootstrap, seed, prompts))
         low, high = np.percentile(elo, [2.5, 97.5], axis=0)
         intervals = {name: (float(low[i]), float(high[i])) for i, name in enumerate(systems)}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, preference in judged.preference.items():
         raw = win_rate(preference)
         controlled = length_controlled(preference, judged.length_gap[name], difficulty)
