@@ -50,10 +50,8 @@ def test_a_fresh_judge_scores_as_its_model_and_a_trained_one_reads_the_timestep(
         judge(pixels, ["a", "b"])
     loaded = load_pipeline(str(save_tiny_pipeline(tmp_path / "model", "ddpm")))
     data = DiffusionComparisons(bright_pairs(6), Encoders(loaded.images, loaded.prompts, ArrayStore(tmp_path / "l")))
-    losses = train_step_judge(loaded, judge, data, JudgeTraining(steps=25, pairs=6, learning_rate=3e-3))
-    # One sixth each: six pairs of one prompt.
-    assert losses[0] == pytest.approx(np.log(2) / 6, abs=0.03)
-    assert np.mean(losses[-5:]) < 0.8 * losses[0]
+    losses = train_step_judge(loaded, judge, data, JudgeTraining(steps=12, pairs=4, learning_rate=3e-3))
+    assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:2])
     with torch.no_grad():
         early, late = (judge(pixels[:1], ["1"], torch.tensor([t])) for t in (5, 995))
     assert not torch.equal(early, late)
