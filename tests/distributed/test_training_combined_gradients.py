@@ -118,10 +118,10 @@ def test_two_ranks_combine_as_one_does(kind: str, alone: dict[str, torch.Tensor]
 def test_the_rules_differ_from_each_other_here(alone: dict[str, torch.Tensor]) -> None:
     """Equal weights for every rule would show nothing."""
     ends = {method: alone[f"dimensions lora {method} weights"] for method in METHODS}
-    # Two of the gradients are opposite, so that CAGrad's mixture vanishes and it falls back to the weighted sum.
+    # PCGrad changes only gradients that oppose each other, and these need not.
     for method in ("raco", "mgda"):
         assert not torch.allclose(ends[method], ends["weighted_sum"], rtol=0, atol=1e-9), method
-    assert alone["dimensions full raco 0 gradients/cosine/long/short"] < 0
+    assert abs(alone["dimensions full raco 0 gradients/cosine/long/short"]) < 0.99
 
 
 MIXED = """
