@@ -94,12 +94,13 @@ def test_impossible_options_are_named() -> None:
 
 
 def test_climbing_raises_the_reward_of_pictures(tmp_path: Path) -> None:
-    """With an ascent of a few steep steps; the same prompts and noise before and after."""
+    """With an ascent of a few steep steps; the same prompts and noise before and after, over sixteen pictures."""
     from assent.likelihood.adapters import add_adapter
     from assent.likelihood.pipelines import load_pipeline
     from assent.preference_models.image_text import load_image_text
     from assent.training.diffusion_reward import PipelineReward, climb_pipeline
 
+    torch.manual_seed(0)
     loaded: Any = load_pipeline(str(save_tiny_pipeline(tmp_path / "model", "stable_diffusion")), 16)
     setting = PipelineReward(loaded, load_image_text(save_tiny_clip(tmp_path / "clip")), ["a boat", "a dog"])
     from peft import LoraConfig
@@ -109,7 +110,7 @@ def test_climbing_raises_the_reward_of_pictures(tmp_path: Path) -> None:
     how = Climb(steps=12, batch=2, sampler_steps=2, stride=300, optimisation=Optimisation(2e-2, 1.0))
 
     def reward() -> float:
-        told = setting.batch([0, 1, 0, 1])
+        told = setting.batch([0, 1] * 8)
         latents = setting.drawn(network, told, torch.Generator().manual_seed(0), 4)
         with torch.no_grad():
             return float((setting.embed(latents) * told["reward_text"]).sum(dim=-1).mean())

@@ -178,7 +178,8 @@ def test_sampling_and_measuring_from_the_command_line(tmp_path: Path, capsys: py
     html, out = tmp_path / "r.html", tmp_path / "r.json"
     words = ["eval", "plural", one, "--values", "old,new", "--against", other, "--html", html, "--out", out]
     assert run(*words) == 0
-    assert "by_group" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "by group" in shown, shown
     assert json.loads(out.read_text())["improves_on_every_value"] is True
     assert "coverage compared" in html.read_text()
     assert run("eval", "plural", drawn, "--values", "old") == 2
