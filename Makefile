@@ -40,7 +40,7 @@ bench: install
 	$(BIN)/python -m benchmarks $(ONLY)
 
 docs: install
-	$(BIN)/assent methods --markdown > docs/methods.md
+	$(BIN)/python -m experiments --summary
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -9,14 +9,14 @@ import time
 import torch
 
 from experiments.results import ROOT, Experiment, experiments, store, stored
-from experiments.summary import write_summary
+from experiments.summary import write_methods, write_summary
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="experiments", description=__doc__)
     parser.add_argument("slugs", nargs="*", help="only these experiments")
     parser.add_argument("--force", action="store_true", help="run again what is up to date")
-    parser.add_argument("--summary", action="store_true", help="only rewrite docs/results.md")
+    parser.add_argument("--summary", action="store_true", help="only rewrite docs/results.md and docs/methods.md")
     arguments = parser.parse_args()
     chosen = experiments(arguments.slugs)
     # Small tensors: threads that wait for each other cost up to a hundred times what they give on a busy machine.
@@ -25,6 +25,7 @@ def main() -> int:
     for experiment in [] if arguments.summary else chosen:
         failed += not run(experiment, force=arguments.force)
     write_summary(experiments([]), ROOT / "docs" / "results.md")
+    write_methods(experiments([]), ROOT / "docs" / "methods.md")
     return 1 if failed else 0
 
 

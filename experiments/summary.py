@@ -9,6 +9,7 @@ from typing import Any
 
 from scipy import stats
 
+from assent.objectives.catalogue import catalogue, markdown
 from experiments.coverage import coverage
 from experiments.results import Experiment, stored
 
@@ -20,7 +21,7 @@ def write_summary(chosen: list[Experiment], path: Path) -> None:
         "Made by `make experiments` from the files in `docs/results/`; do not edit. Numbers are the mean over seeds "
         "with a 95% interval (Student's t); a claim counts the seeds in which it held.",
         overview(chosen),
-        by_objective(chosen),
+        untried(chosen),
     ]
     for experiment in chosen:
         parts += section(experiment)
@@ -31,28 +32,46 @@ def overview(chosen: list[Experiment]) -> str:
     """One row for each experiment: how many of its claims held in every seed, and what it is about."""
     rows = ["| experiment | claims that held | seeds | |", "|---|---|---|---|"]
     for experiment in chosen:
-        numbers = [result["numbers"] for seed in experiment.seeds if (result := stored(experiment, seed))]
-        held = sum(all(verdicts(predicate, numbers)) for predicate in experiment.claims.values())
-        outcome = f"{held} of {len(experiment.claims)}" if numbers else "not run"
-        outcome = outcome if numbers and held == len(experiment.claims) else f"**{outcome}**"
+        seeds = sum(stored(experiment, seed) is not None for seed in experiment.seeds)
         rows.append(
-            f"| [`{experiment.slug}`](#{anchor(heading(experiment))}) | {outcome} "
-            f"| {len(numbers)} of {len(experiment.seeds)} | {title_of(experiment)} |"
+            f"| [`{experiment.slug}`](#{anchor(heading(experiment))}) | {outcome(experiment)} "
+            f"| {seeds} of {len(experiment.seeds)} | {title_of(experiment)} |"
         )
     return "\n".join(rows)
 
 
-def by_objective(chosen: list[Experiment]) -> str:
-    """One row for each objective: the experiments that train by it; those without one are named below."""
-    anchors = {experiment.slug: anchor(heading(experiment)) for experiment in chosen}
+def write_methods(chosen: list[Experiment], path: Path) -> None:
+    """Writes the page of objectives, each with what its experiments have shown."""
+    path.write_text(markdown(catalogue(), outcomes(chosen)))
+
+
+def outcomes(chosen: list[Experiment]) -> dict[str, str]:
+    """For every objective that an experiment trains by: the experiments, and how many of their claims held."""
     found = coverage(Path(str(experiment.module.__file__)) for experiment in chosen)
-    rows = ["| objective | experiments that train by it |", "|---|---|"]
-    for slug, names in found.items():
-        if names:
-            links = ", ".join(f"[`{name}`](#{anchors[name]})" for name in names)
-            rows.append(f"| [`{slug}`](methods.md#{slug}) | {links} |")
+    shown = {
+        experiment.slug: f"[{experiment.slug}](results.md#{anchor(heading(experiment))}) {outcome(experiment)}"
+        for experiment in chosen
+    }
+    return {slug: ", ".join(shown[name] for name in names) for slug, names in found.items() if names}
+
+
+def untried(chosen: list[Experiment]) -> str:
+    """The objectives that no experiment trains by."""
+    found = coverage(Path(str(experiment.module.__file__)) for experiment in chosen)
     without = ", ".join(f"`{slug}`" for slug, names in found.items() if not names)
-    return "\n".join(rows) + (f"\n\nChecked by tests only, without an experiment: {without}." if without else "")
+    return (
+        "Which objective was trained in which experiment stands in [methods](methods.md). Checked by tests only, "
+        f"without an experiment: {without}."
+    )
+
+
+def outcome(experiment: Experiment) -> str:
+    """How many claims held in every seed; bold where not all did."""
+    numbers = [result["numbers"] for seed in experiment.seeds if (result := stored(experiment, seed))]
+    held = sum(all(verdicts(predicate, numbers)) for predicate in experiment.claims.values())
+    if numbers and held == len(experiment.claims):
+        return f"{held} of {held}"
+    return f"**{held} of {len(experiment.claims)}**" if numbers else "**not run**"
 
 
 def title_of(experiment: Experiment) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from assent.objectives.describe import Description, describe
@@ -53,23 +54,29 @@ def short_citation(source: str) -> str:
     return f"{authors}, {arxiv[1]}" if arxiv else authors
 
 
-def markdown(entries: Sequence[Entry]) -> str:
-    """The page `docs/methods.md`: one row per method, then each in full; outcomes of experiments are linked."""
+def markdown(entries: Sequence[Entry], outcomes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The page `docs/methods.md`: one row per method, then each in full.
+
+    Args:
+        entries: the methods.
+        outcomes: by slug, the experiments that train by it and what came out, as Markdown.
+    """
     lines = [
         "# Methods",
         "",
-        f"{len(entries)} objectives. Made by `assent methods --markdown` from the docstrings; do not edit.",
-        "`assent explain NAME` says what a loss means and draws it. Experiments with a known outcome, and what was",
-        "observed, are in [results](results.md).",
+        f"{len(entries)} objectives. Made by `make docs` from the docstrings; do not edit. `assent explain NAME` says",
+        "what a loss means and draws it. Under *seen*: the experiments with a known outcome that train by it, and how",
+        "many of their claims held in every seed; all numbers are in [results](results.md).",
         "",
-        "| method | needs | source | names elsewhere |",
-        "|---|---|---|---|",
+        "| method | needs | source | names elsewhere | seen |",
+        "|---|---|---|---|---|",
     ]
     for entry in entries:
         slug = entry.description.slug
         needs = ", ".join(entry.description.needs) or "-"
         aliases = ", ".join(f"`{alias}`" for alias in entry.aliases)
-        lines.append(f"| [`{slug}`](#{slug}) | {needs} | {entry.citation or '-'} | {aliases} |")
+        seen = outcomes.get(slug, "")
+        lines.append(f"| [`{slug}`](#{slug}) | {needs} | {entry.citation or '-'} | {aliases} | {seen} |")
     for entry in entries:
         lines += ["", *_section(entry)]
     lines += ["", "## Names that mean several methods", "", "| name | choices |", "|---|---|"]
