@@ -64,9 +64,9 @@ def markdown(entries: Sequence[Entry], outcomes: Mapping[str, str] = MappingProx
     lines = [
         "# Methods",
         "",
-        f"{len(entries)} objectives. Made by `make docs` from the docstrings; do not edit. `assent explain NAME` says",
-        "what a loss means and draws it. Under *seen*: the experiments with a known outcome that train by it, and how",
-        "many of their claims held in every seed; all numbers are in [results](results.md).",
+        f"{len(entries)} objectives. Made by `make docs` from the docstrings; do not edit. `assent explain NAME`",
+        "says what a loss means and draws it. Under *seen*: the experiments with a known outcome that train by it,",
+        "and how many of their claims held in every seed; all numbers are in [results](results.md).",
         "",
         "| method | needs | source | names elsewhere | seen |",
         "|---|---|---|---|---|",
