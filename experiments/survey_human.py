@@ -6,9 +6,9 @@ ranks 4 different random answers and imitates the best. The control draws one an
 nothing is ranked, so that the reward has no direction, though the policy narrows by chance.
 
 Wang et al. 2023 (arXiv 2307.12966) survey both without experiments of their own; the expected numbers are of an
-earlier simulation. It leaves the optimizer open, and how far either gets in 150 steps depends on the rate: in the world of seed 0
-RAFT ends with entropy 1.01 at rate 0.02, 0.54 at 0.03 and 0.25 at 0.05, RRHF with 1.81, 1.66 and 1.48. The order of
-the two is the same at all three; the expected 0.76 and 1.61 belong to no single one of them.
+earlier simulation. It leaves the optimizer open, and how far either gets in 150 steps depends on the rate: in the
+world of seed 0 RAFT ends with entropy 1.01 at rate 0.02, 0.54 at 0.03 and 0.25 at 0.05, RRHF with 1.81, 1.66 and
+1.48. The order of the two is the same at all three; the expected 0.76 and 1.61 belong to no single one of them.
 """
 
 from __future__ import annotations
