@@ -7,7 +7,8 @@ Source: Oh et al. 2024, arXiv 2410.06965. For a factor f and the pairs that an a
 
 p is +1 where the agent prefers the first answer, -1 where the second. +1: always prefers more of the factor. Ties
 of the factor weaken the score, ties of the preference stay out. The score is a marginal association: correlated
-factors carry each other, which `factor_correlation` shows and `dissection` separates.
+factors carry each other, which `factor_correlation` shows. A regression on the factors' differences separates them;
+one on their signs (`dissection`) only in part, since a twin of the same sign tells that the factor differs by much.
 """
 
 from __future__ import annotations
