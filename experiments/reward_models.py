@@ -8,7 +8,7 @@ tell what the term costs from what the way down from 5 costs.
 
 A cost of c = 0.1 did not come out: a model of this size learns the noise of 2000 verdicts, and the term, which also
 shrinks margins, keeps it from that, so both c score higher than none. The offset is not fixed either: nothing in the
-loss holds it, and with candidates whose mean is not 0 it drifts with the hidden layer, by how much depends on the seed.
+loss holds it, and with candidates whose mean is not 0 it drifts with the hidden layer, as far as the seed has it.
 """
 
 from __future__ import annotations
